@@ -1,0 +1,1 @@
+"""runqy-worker: takes tasks from a queue, runs them in supervised processes, never loses one."""

@@ -1,0 +1,1 @@
+"""The configuration: its model, and loading it from files, environment, credentials and flags."""
