@@ -123,4 +123,4 @@ class Executor(Protocol):
         """What it is doing."""
 
     async def stop(self, grace: float) -> None:
-        """End all processes: SIGTERM, then SIGKILL after `grace` seconds. Each unfinished task is reported as Released."""
+        """End all processes: SIGTERM, then SIGKILL after `grace` seconds; report unfinished tasks as Released."""

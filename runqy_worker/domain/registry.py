@@ -28,7 +28,14 @@ class RunningTask:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line for the live log view: `ts` in Unix milliseconds, `src` (`worker`, `stdout`, `stderr`), its text, its number."""
+    """A line for the live log view.
+
+    Attributes:
+        ts: Unix milliseconds.
+        src: `worker`, `stdout` or `stderr`.
+        text: The line.
+        seq: Its number, growing by one.
+    """
 
     ts: int
     src: str

@@ -1,0 +1,83 @@
+"""Patience with a backend that does not answer: jittered back-off, one notice per outage, new credentials."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from runqy_worker.domain.errors import BackendAuthError, BackendUnavailableError
+from runqy_worker.domain.events import Level, Listener, Notice
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+FIRST_DELAY = 0.05
+LONGEST_DELAY = 5.0
+
+
+class Outages:
+    """Repeats backend operations until they succeed.
+
+    Args:
+        listener: Hears when an outage begins and ends.
+        rng: For the jitter.
+        renew_credentials: Awaited when the backend refuses our credentials; may fail silently, it is called again.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        rng: random.Random,
+        renew_credentials: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._listener = listener
+        self._rng = rng
+        self._renew_credentials = renew_credentials
+        self._down: set[str] = set()
+
+    @property
+    def ongoing(self) -> bool:
+        """Whether some operation is failing now."""
+        return bool(self._down)
+
+    async def until_done(
+        self, name: str, operation: Callable[[], Awaitable[T]], give_up: Callable[[], bool] = lambda: False
+    ) -> T | None:
+        """Await `operation()` again and again until it succeeds; None when `give_up()` said so after a failure.
+
+        Operations are safe to repeat: the backend compares tokens.
+        """
+        delay = FIRST_DELAY
+        while True:
+            try:
+                result = await operation()
+            except BackendUnavailableError as error:
+                self._begin(name, error)
+                if give_up():
+                    return None
+                if isinstance(error, BackendAuthError) and self._renew_credentials is not None:
+                    await self._renew_credentials()
+                await asyncio.sleep(delay * self._rng.uniform(0.5, 1.0))
+                delay = min(delay * 2, LONGEST_DELAY)
+                if give_up():
+                    return None
+            else:
+                self._end(name)
+                return result
+
+    def _begin(self, name: str, error: BackendUnavailableError) -> None:
+        if not self._down:
+            refused = isinstance(error, BackendAuthError)
+            action = "backend_refused" if refused else "backend_unavailable"
+            message = f"the backend does not answer; trying again until it does: {error}"
+            self._listener.notice(Notice(action, message, Level.WARNING, fields={"operation": name}))
+        self._down.add(name)
+
+    def _end(self, name: str) -> None:
+        if name in self._down:
+            self._down.discard(name)
+            if not self._down:
+                self._listener.notice(Notice("backend_back", "the backend answers again"))

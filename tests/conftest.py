@@ -1,0 +1,28 @@
+"""Fixtures that every level of tests shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One real Redis for the whole run; `redis_server` empties it for each test."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """A real, empty Redis. Tests that injure the server start their own `RedisServer`."""
+    import redis  # noqa: PLC0415 - only tests that ask for a server need the client
+
+    with redis.Redis(port=shared_redis.port) as client:
+        client.flushall()
+    return shared_redis
