@@ -15,12 +15,13 @@ class Setting:
 
     Attributes:
         doc: One or two sentences for the reference.
-        kind: `text`, `int`, `float`, `bool`, `duration` (seconds), `size` (bytes), `path`, `list`, `map`.
+        kind: `text`, `int`, `float`, `bool`, `duration` (seconds), `size` (bytes), `path`, `list`.
         env: Environment variables that set it, the preferred one first.
         secret: It is masked wherever it is shown, and may come from a file or a systemd credential.
         choices: The allowed texts, when limited.
         minimum: The smallest allowed number.
         maximum: The largest allowed number.
+        credential: Name of the systemd credential that sets it: its content, or its path for a `path`.
     """
 
     doc: str
@@ -30,6 +31,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    credential: str = ""
 
 
 def setting(
@@ -42,8 +44,9 @@ def setting(
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
     maximum: float | None = None,
+    credential: str = "",
 ) -> Any:
     """A dataclass field that carries a `Setting`. See there for the arguments."""
     names = (env,) if isinstance(env, str) else env
-    about = Setting(doc, kind, names, secret, choices, minimum, maximum)
+    about = Setting(doc, kind, names, secret, choices, minimum, maximum, credential)
     return field(default=default, metadata={"setting": about}, repr=not secret)

@@ -15,7 +15,7 @@ class ServerConfig:
     """The runqy control server."""
 
     url: str = setting("", "URL of the runqy server. Required unless `local.queues_file` is set.", env="RUNQY_SERVER_URL")
-    api_key: str = setting("", "Key that the worker authenticates with.", env="RUNQY_API_KEY", secret=True)
+    api_key: str = setting("", "Key that the worker authenticates with.", env="RUNQY_API_KEY", secret=True, credential="api-key")
     api_key_file: str = setting("", "File that holds the key.", kind="path", env="RUNQY_API_KEY_FILE")
     ca_file: str = setting("", "CA bundle to verify the server's certificate with, instead of the system's.", kind="path", env="RUNQY_SERVER_CA_FILE")
     proxy: str = setting("", "Proxy for calls to the server; HTTPS_PROXY and NO_PROXY are honoured when empty.", env="RUNQY_SERVER_PROXY")
@@ -59,7 +59,7 @@ class DeploymentConfig:
     index_url: str = setting("", "Package index to install from.", env="RUNQY_INDEX_URL")
     extra_index_urls: tuple[str, ...] = setting((), "Further package indexes.", kind="list", env="RUNQY_EXTRA_INDEX_URLS")
     index_username: str = setting("", "User name for the package indexes.", env="RUNQY_INDEX_USERNAME")
-    index_password: str = setting("", "Password or token for the package indexes.", env="RUNQY_INDEX_PASSWORD", secret=True)
+    index_password: str = setting("", "Password or token for the package indexes.", env="RUNQY_INDEX_PASSWORD", secret=True, credential="index-password")
     index_password_file: str = setting("", "File that holds that password.", kind="path", env="RUNQY_INDEX_PASSWORD_FILE")
 
 
@@ -67,10 +67,10 @@ class DeploymentConfig:
 class GitConfig:
     """Access to the repository of the task code."""
 
-    ssh_key: str = setting("", "SSH private key file.", kind="path", env="RUNQY_GIT_SSH_KEY")
-    token: str = setting("", "Token for https; wins over the server's.", env="RUNQY_GIT_TOKEN", secret=True)
+    ssh_key: str = setting("", "SSH private key file.", kind="path", env="RUNQY_GIT_SSH_KEY", credential="ssh-key")
+    token: str = setting("", "Token for https; wins over the server's.", env="RUNQY_GIT_TOKEN", secret=True, credential="git-token")
     token_file: str = setting("", "File that holds the token.", kind="path", env="RUNQY_GIT_TOKEN_FILE")
-    known_hosts: str = setting("", "known_hosts file; the user's own when empty.", kind="path", env="RUNQY_GIT_KNOWN_HOSTS")
+    known_hosts: str = setting("", "known_hosts file; the user's own when empty.", kind="path", env="RUNQY_GIT_KNOWN_HOSTS", credential="known-hosts")
     strict_host_key_checking: bool = setting(True, "Refuse ssh hosts that known_hosts does not list.", kind="bool", env="RUNQY_GIT_STRICT_HOST_KEY_CHECKING")
     ca_file: str = setting("", "CA bundle for https remotes.", kind="path", env="RUNQY_GIT_CA_FILE")
     timeout: float = setting(600.0, "How long one git command may take.", kind="duration", env="RUNQY_GIT_TIMEOUT", minimum=1)
@@ -140,7 +140,7 @@ class RedisConfig:
 
     addr: str = setting("", "host:port, or the path of a unix socket.", env="RUNQY_REDIS_ADDR")
     username: str = setting("", "ACL user.", env="RUNQY_REDIS_USERNAME")
-    password: str = setting("", "Password.", env="RUNQY_REDIS_PASSWORD", secret=True)
+    password: str = setting("", "Password.", env="RUNQY_REDIS_PASSWORD", secret=True, credential="redis-password")
     password_file: str = setting("", "File that holds the password.", kind="path", env="RUNQY_REDIS_PASSWORD_FILE")
     db: int | None = setting(None, "Database number.", kind="int", env="RUNQY_REDIS_DB", minimum=0)
     tls: bool | None = setting(None, "Use TLS.", kind="bool", env="RUNQY_REDIS_TLS")
@@ -150,7 +150,7 @@ class RedisConfig:
     sentinel_master: str = setting("", "Master name, when `sentinel_addrs` is set.", env="RUNQY_REDIS_SENTINEL_MASTER")
     sentinel_addrs: tuple[str, ...] = setting((), "host:port of the Sentinels.", kind="list", env="RUNQY_REDIS_SENTINEL_ADDRS")
     sentinel_username: str = setting("", "ACL user on the Sentinels.", env="RUNQY_REDIS_SENTINEL_USERNAME")
-    sentinel_password: str = setting("", "Password of the Sentinels.", env="RUNQY_REDIS_SENTINEL_PASSWORD", secret=True)
+    sentinel_password: str = setting("", "Password of the Sentinels.", env="RUNQY_REDIS_SENTINEL_PASSWORD", secret=True, credential="sentinel-password")
     sentinel_password_file: str = setting("", "File that holds it.", kind="path", env="RUNQY_REDIS_SENTINEL_PASSWORD_FILE")
     connect_timeout: float = setting(5.0, "How long connecting may take.", kind="duration", env="RUNQY_REDIS_CONNECT_TIMEOUT", minimum=0.05)
     timeout: float = setting(10.0, "How long one reply may take before the connection is given up.", kind="duration", env="RUNQY_REDIS_TIMEOUT", minimum=0.05)

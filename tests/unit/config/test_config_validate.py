@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runqy_worker.cli import validate
+
+if TYPE_CHECKING:
+    from unit.config.conftest import Desk
+
+GOOD = "server: {url: 'http://localhost:8081', api_key_file: /nowhere}\nworker: {queue: inference}\n"
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    validate.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["validate", *arguments])
+    status: int = args.run(args)
+    return status
+
+
+@pytest.fixture(autouse=True)
+def installed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runqy_worker.cli.validate.DEFAULT_PATH", desk.root / "etc" / "config.yml")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+
+
+def test_a_good_file_on_a_path_of_its_own(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    path = desk.write(GOOD, "tmp/ansible-x1")
+    assert run("--config", str(path)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == (f"ok: {path}: queues: inference; concurrency: 1; definitions from: http://localhost:8081\n")
+    assert captured.err == ""
+
+
+def test_problems_go_to_stderr_with_their_count(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    path = desk.write("worker: {queue: a, concurrency: x}\n", "tmp/bad.yml")
+    assert run("--config", str(path)) == 78
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert lines[0].startswith(f'{path}:1: worker.concurrency: found "x"')
+    assert lines[-1] == "3 problems"
+    assert len(lines) == 4
+
+
+def test_one_problem_is_counted_in_the_singular(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    path = desk.write(GOOD + "lease: {duration: x}\n")
+    assert run("--config", str(path)) == 78
+    assert capsys.readouterr().err.splitlines()[-1] == "1 problem"
+
+
+def test_a_fragment_is_laid_over_the_installed_file(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    base = desk.write(GOOD, "etc/config.yml")
+    fragment = desk.write("worker: {queue: reports}\n", "tmp/fragment.yml")
+    assert run("--instance", "reports", "--config", str(fragment)) == 0
+    assert f"ok: {base} + {fragment}: queues: reports;" in capsys.readouterr().out
+
+
+def test_a_fragment_is_laid_over_another_base(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    base = desk.write(GOOD, "tmp/base.yml")
+    fragment = desk.write("worker: {concurrency: x}\n", "tmp/fragment.yml")
+    assert run("--instance", "reports", "--config", str(fragment), "--base", str(base)) == 78
+    assert capsys.readouterr().err.startswith(f"{fragment}:1: worker.concurrency")
+
+
+def test_a_fragment_without_any_base_must_suffice(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    fragment = desk.write(GOOD, "tmp/fragment.yml")
+    assert run("--instance", "reports", "--config", str(fragment)) == 0
+    assert capsys.readouterr().out.startswith(f"ok: {fragment}: queues: inference;")
+
+
+def test_an_installed_instance(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.write(GOOD, "etc/config.yml")
+    desk.write("worker: {concurrency: 4}\n", "etc/instances/gpu.yml")
+    assert run("--instance", "gpu") == 0
+    assert "concurrency: 4" in capsys.readouterr().out
+
+
+def test_a_missing_base_is_an_error(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    fragment = desk.write(GOOD, "tmp/fragment.yml")
+    assert run("--instance", "x", "--config", str(fragment), "--base", "/nowhere.yml") == 78
+    assert "/nowhere.yml: cannot be read" in capsys.readouterr().err
+
+
+def test_a_main_file_without_queues_is_checked_in_part(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    path = desk.write("server: {url: 'http://localhost:8081'}\nlease: {duration: 20s}\n")
+    assert run("--config", str(path)) == 78
+    assert run("--config", str(path), "--partial") == 0
+    assert "queues: none yet" in capsys.readouterr().out
+
+
+def test_a_credential_of_the_unit_can_be_promised(desk: Desk) -> None:
+    path = desk.write("server: {url: 'http://localhost:8081'}\nworker: {queue: a}\n")
+    assert run("--config", str(path)) == 78
+    assert run("--config", str(path), "--credential", "api-key") == 0
+
+
+def test_unknown_keys_can_be_let_through(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    path = desk.write(GOOD + "old: {}\n")
+    assert run("--config", str(path)) == 78
+    assert run("--config", str(path), "--allow-unknown") == 0
+    assert f"warning: {path}:3: the section old is not known" in capsys.readouterr().err
+
+
+def test_variables_alone(desk: Desk, enough: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in enough.items():
+        monkeypatch.setenv(name, value)
+    assert run() == 0
+
+
+def test_it_starts_without_the_heavy_libraries() -> None:
+    program = (
+        "import sys, runqy_worker.cli.validate, runqy_worker.cli.config_show\n"
+        "print(*sorted({'redis', 'asyncio', 'requests', 'msgspec', 'psutil', 'difflib'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
