@@ -1,0 +1,67 @@
+"""Deletes completed tasks after their retention, and archived ones when they are old."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runqy_worker.backends.asynq.scripts import load
+
+if TYPE_CHECKING:
+    import random
+
+    from runqy_worker.backends.asynq.keys import QueueKeys
+    from runqy_worker.backends.asynq.link import Link
+    from runqy_worker.backends.asynq.stewardship import Stewardship
+
+_BATCH = 100
+_MOST_ROUNDS = 100
+_DEFAULT_TTL_ARCHIVED = 90 * 86400
+
+
+class Janitor:
+    """The chore.
+
+    Args:
+        every: Seconds between rounds.
+        ttl_archived: Seconds that archived tasks are kept which say nothing themselves; None means 90 days, 0 for ever.
+    """
+
+    def __init__(
+        self,
+        stewardship: Stewardship,
+        link: Link,
+        *,
+        every: float,
+        ttl_archived: float | None,
+        rng: random.Random,
+    ) -> None:
+        self._stewardship = stewardship
+        self._link = link
+        self._every = every
+        self._ttl_archived = _DEFAULT_TTL_ARCHIVED if ttl_archived is None else ttl_archived
+        self._rng = rng
+        self._script = load("purge")
+        self._windows: dict[QueueKeys, int] = {}
+
+    async def run(self) -> float:
+        """Delete all that is over of the completed ones, and look at one window of the archived ones.
+
+        Returns seconds until the next round; 0 when there is more than one round deletes.
+        """
+        left = await self._stewardship.held()
+        for _ in range(_MOST_ROUNDS):
+            if not left:
+                return self._every * self._rng.uniform(0.8, 1.2)
+            again = []
+            replies = await self._link.pipeline([self._command(keys) for keys in left])
+            for keys, (_completed, archived, window, looked) in zip(left, replies, strict=True):
+                self._windows[keys] = window
+                if _BATCH in {looked, archived}:
+                    again.append(keys)
+            left = again
+        return 0.0
+
+    def _command(self, keys: QueueKeys) -> tuple[str | bytes | float, ...]:
+        window = self._windows.get(keys, 0)
+        arguments = (keys.task_prefix, keys.queue, _BATCH, self._ttl_archived, window)
+        return self._script.command((keys.completed, keys.archived), arguments)

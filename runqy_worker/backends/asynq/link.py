@@ -1,0 +1,197 @@
+"""One connection to Redis: strictly one exchange at a time, every one under a timeout, never a stale reply.
+
+A connection whose exchange did not end cleanly (timeout, cancellation, network) is dropped, so that the next
+exchange can't read the previous one's answer. The next call connects again; how often to try is the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+from redis.exceptions import RedisError, ResponseError
+
+from runqy_worker.backends.asynq.connecting import Opened, discard, open_connection
+from runqy_worker.backends.asynq.errors import code_of, needs_reconnect, translate
+from runqy_worker.backends.asynq.scripts import source_of
+from runqy_worker.domain.errors import BackendError
+from runqy_worker.domain.events import Level, Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runqy_worker.backends.asynq.options import RedisOptions
+    from runqy_worker.backends.asynq.scripts import Arg
+    from runqy_worker.domain.events import Listener
+
+_pack: Any = hiredis.pack_command
+_PROBE_AFTER = 1.0
+"""Seconds of silence after which a connection is checked for having been closed by the other side."""
+
+
+class Link:
+    """A connection that is made when it is needed.
+
+    Attributes:
+        name: What it is for; shown in CLIENT LIST as `runqy-worker:<name>`.
+        connected_at: `time.monotonic()` when the present connection was made; 0 while there is none.
+        client_id: The present connection's number on the server; 0 while there is none.
+    """
+
+    def __init__(self, options: RedisOptions, name: str, *, listener: Listener) -> None:
+        self.name = name
+        self.connected_at = 0.0
+        self.client_id = 0
+        self._options = options
+        self._listener = listener
+        self._opened: Opened | None = None
+        self._lock = asyncio.Lock()
+        self._used_at = 0.0
+
+    def reconfigure(self, options: RedisOptions) -> None:
+        """Use these options from the next connection on; the present one, if any, is kept."""
+        self._options = options
+
+    @property
+    def where(self) -> str:
+        """The server's address, for messages."""
+        if self._opened is not None:
+            return self._opened.where
+        return self._options.sentinel_master or self._options.addr
+
+    async def connect(self) -> None:
+        """Connect now unless connected. Raises `BackendUnavailableError` or `BackendAuthError`."""
+        async with self._lock:
+            await self._ready()
+
+    async def call(self, *command: Arg, limit: float | None = None) -> Any:
+        """Send one command and return its reply: bytes, int, None or lists of these.
+
+        Args:
+            command: The words; scripts by `Script.command`, unpacked.
+            limit: Seconds for the reply, instead of the configured ones. For blocking commands.
+
+        Raises:
+            BackendUnavailableError: Not reachable, no reply in time, or no writes taken now.
+            BackendAuthError: Credentials or permissions are refused.
+            BackendError: Redis refused the command itself.
+        """
+        return (await self.pipeline((command,), limit=limit))[0]
+
+    async def pipeline(
+        self, commands: Sequence[Sequence[Arg]], *, limit: float | None = None, keep_errors: bool = False
+    ) -> list[Any]:
+        """Send all commands in one write and return all replies, in order.
+
+        Scripts that Redis does not have are loaded and sent again; they had no effect before. When Redis refuses
+        some of the commands, the first such error is raised after every reply was read; with `keep_errors` each
+        stands in its place among the replies instead, as a `BackendError`.
+
+        Raises:
+            BackendError: As `call`.
+        """
+        async with self._lock:
+            replies = await self._exchange(commands, limit)
+            missing = [at for at, reply in enumerate(replies) if _is_unknown_script(reply)]
+            if missing:
+                again = [commands[at] for at in missing]
+                shas = dict.fromkeys(str(command[1]) for command in again)
+                loads = [("SCRIPT", "LOAD", source_of(sha)) for sha in shas]
+                late = await self._exchange([*loads, *again], limit)
+                refused = next((reply for reply in late[: len(loads)] if isinstance(reply, Exception)), None)
+                for at, reply in zip(missing, late[len(loads) :], strict=True):
+                    replies[at] = refused or reply
+            errors = [reply for reply in replies if isinstance(reply, Exception)]
+            if not errors:
+                return replies
+            where = self.where
+            if any(needs_reconnect(code_of(error)) for error in errors):
+                await self._drop(str(errors[0]))
+            if not keep_errors:
+                raise translate(errors[0], where) from None
+            return [translate(reply, where) if isinstance(reply, Exception) else reply for reply in replies]
+
+    async def close(self) -> None:
+        """Drop the connection, if any, after the exchange under way. A later call connects again."""
+        async with self._lock:
+            await self._drop("")
+
+    async def abort(self) -> None:
+        """Drop the connection at once; the exchange under way, if any, fails."""
+        await self._drop("")
+
+    async def _ready(self) -> Opened:
+        opened = self._opened
+        if opened is not None:
+            if time.monotonic() - self._used_at < _PROBE_AFTER or not await _is_spoilt(opened):
+                return opened
+            await self._drop("closed by the server")
+        try:
+            self._opened = opened = await open_connection(self._options, self.name)
+        except BackendError:
+            raise
+        except (RedisError, OSError, TimeoutError) as error:
+            raise translate(error, self.where) from None
+        self.connected_at = self._used_at = time.monotonic()
+        self.client_id = opened.client_id
+        self._tell("redis_connected", f"Connected to redis at {opened.where}.")
+        return opened
+
+    async def _exchange(self, commands: Sequence[Sequence[Arg]], limit: float | None) -> list[Any]:
+        """Replies in order; what Redis refused stands among them as an exception."""
+        opened = await self._ready()
+        connection = opened.connection
+        if limit is None:
+            limit = self._options.timeout
+        replies: list[Any] = []
+        try:
+            async with asyncio.timeout(limit) as deadline:
+                await connection.send_packed_command(
+                    [_pack(tuple(command)) for command in commands], check_health=False
+                )
+                for _ in commands:
+                    try:
+                        replies.append(await connection.read_response(disable_decoding=True))
+                    except ResponseError as error:
+                        replies.append(error)
+                    if len(commands) > 1:
+                        deadline.reschedule(asyncio.get_running_loop().time() + limit)
+        except (RedisError, OSError, TimeoutError) as error:
+            await self._drop(str(error) or "no reply in time")
+            raise translate(error, opened.where) from None
+        except BaseException:
+            await self._drop("cancelled")
+            raise
+        self._used_at = time.monotonic()
+        return replies
+
+    async def _drop(self, reason: str) -> None:
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        self.connected_at = 0.0
+        self.client_id = 0
+        await discard(opened.connection)
+        if reason:
+            self._tell("redis_disconnected", f"The connection to redis at {opened.where} is gone: {reason}")
+
+    def _tell(self, action: str, message: str) -> None:
+        self._listener.notice(Notice(action, message, Level.DEBUG, fields={"connection": self.name}))
+
+
+def _is_unknown_script(reply: object) -> bool:
+    return isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT"
+
+
+async def _is_spoilt(opened: Opened) -> bool:
+    """Whether the server closed it, or said something that nobody asked for."""
+    connection = opened.connection
+    if not connection.is_connected:
+        return True
+    probe = getattr(connection, "can_read", None) or connection.can_read_destructive  # redis-py 8 renamed it
+    try:
+        return bool(await probe())
+    except (RedisError, OSError):
+        return True

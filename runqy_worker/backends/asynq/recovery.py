@@ -1,0 +1,142 @@
+"""Takes over tasks whose lease ran out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from runqy_worker.backends.asynq.codec import CodecError, decode_message, encode_message
+from runqy_worker.backends.asynq.keys import day_of
+from runqy_worker.backends.asynq.scripts import load
+from runqy_worker.domain.events import Level, Notice
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from runqy_worker.backends.asynq.codec import TaskMessage
+    from runqy_worker.backends.asynq.keys import QueueKeys
+    from runqy_worker.backends.asynq.link import Link
+    from runqy_worker.backends.asynq.scripts import Arg
+    from runqy_worker.config.model import LeaseConfig
+    from runqy_worker.domain.clock import Clock
+    from runqy_worker.domain.events import Listener
+
+_BATCH = 100
+_FOREIGN_GRACE = 30
+"""Seconds that asynq lets pass after a lease ran out, because its leases follow the clocks of many hosts."""
+_FOREIGN_ERROR = "asynq: task lease expired"
+_STATS_TTL = 90 * 86400
+_SHOWN = 5
+
+
+class _Lapse(NamedTuple):
+    """A Go worker's lease that ran out: the score as it was seen, and two fields of the task's hash."""
+
+    keys: QueueKeys
+    task_id: bytes
+    score: bytes
+    msg: bytes
+    retried: bytes
+
+
+class Recovery:
+    """The chore.
+
+    Our own leases are told by their fraction and follow the server's clock: such a task goes straight to the front,
+    uncharged. A Go worker's are whole seconds of its own clock and keep asynq's rules: grace, then retry or archive.
+    Nothing is recovered until one full lease after the connection was made, so that after an outage everyone who
+    lives can renew first.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[QueueKeys],
+        link: Link,
+        *,
+        lease: LeaseConfig,
+        listener: Listener,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._keys = keys
+        self._link = link
+        self._lease = lease
+        self._listener = listener
+        self._clock = clock
+        self._rng = rng
+        self._recover = load("recover")
+        self._take_over = load("take_over")
+
+    async def run(self) -> float:
+        """Recover everything that lapsed. Returns seconds until it is worth looking again."""
+        await self._link.connect()
+        wait = self._link.connected_at + self._lease.duration - self._clock.monotonic()
+        if wait > 0:
+            return wait
+        now = self._clock.time()
+        skip = dict.fromkeys(self._keys, 0)
+        foreign: list[_Lapse] = []
+        while skip:
+            commands = [self._look(keys, offset, now) for keys, offset in skip.items()]
+            replies = await self._link.pipeline(commands)
+            for keys, (looked, kept, recovered, dropped, others) in zip(list(skip), replies, strict=True):
+                self._tell("lease_recovered", "were taken back from workers that fell silent", keys, recovered)
+                self._tell("lease_dropped", "had a lease but no task behind it and were removed", keys, dropped)
+                foreign += (_Lapse(keys, *others[at : at + 4]) for at in range(0, len(others), 4))
+                if looked == _BATCH:
+                    skip[keys] += kept
+                else:
+                    del skip[keys]
+        if foreign:
+            await self._take_over_all(foreign, now)
+        return self._lease.recover_every * self._rng.uniform(0.8, 1.2)
+
+    def _look(self, keys: QueueKeys, offset: int, now: float) -> tuple[Arg, ...]:
+        names = (keys.lease, keys.active, keys.pending)
+        return self._recover.command(names, (keys.task_prefix, offset, _BATCH, int(now) - _FOREIGN_GRACE))
+
+    async def _take_over_all(self, foreign: list[_Lapse], now: float) -> None:
+        for start in range(0, len(foreign), _BATCH):
+            batch = foreign[start : start + _BATCH]
+            replies = await self._link.pipeline([self._take(lapse, now) for lapse in batch])
+            taken: dict[QueueKeys, list[bytes]] = {}
+            for lapse, done in zip(batch, replies, strict=True):
+                if done:
+                    taken.setdefault(lapse.keys, []).append(lapse.task_id)
+            for keys, ids in taken.items():
+                self._tell("foreign_lease_recovered", "were taken over from Go workers that fell silent", keys, ids)
+
+    def _take(self, lapse: _Lapse, now: float) -> tuple[Arg, ...]:
+        keys = lapse.keys
+        seen = (keys.task_prefix, lapse.task_id, lapse.score)
+        try:
+            message = decode_message(lapse.msg)
+        except CodecError:  # whoever claims it will say so and archive it
+            return self._take_over.command((keys.lease, keys.active, keys.pending), (*seen, "pending"))
+        message.retried = max(message.retried, int(lapse.retried) if lapse.retried.isdigit() else 0)
+        state, target, at = self._verdict(keys, message, now)
+        message.error_msg = _FOREIGN_ERROR
+        message.last_failed_at = int(now)
+        day = day_of(now)
+        counters = (keys.processed_on(day), keys.failed_on(day), keys.processed, keys.failed)
+        return self._take_over.command(
+            (keys.lease, keys.active, target, *counters),
+            (*seen, state, at, encode_message(message), int(now) + _STATS_TTL),
+        )
+
+    def _verdict(self, keys: QueueKeys, message: TaskMessage, now: float) -> tuple[str, str, int]:
+        """What asynq decides: the state, the set and the score in it. A retry is counted in the message."""
+        retried = message.retried
+        if retried >= message.retry:
+            return "archived", keys.archived, int(now)
+        message.retried += 1
+        delay = retried**4 + 15 + self._rng.randrange(30) * (retried + 1)
+        return "retry", keys.retry, int(now) + delay
+
+    def _tell(self, action: str, what: str, keys: QueueKeys, ids: list[bytes]) -> None:
+        if ids:
+            shown = [task_id.decode(errors="replace") for task_id in ids[:_SHOWN]]
+            more = ", ..." if len(ids) > _SHOWN else ""
+            message = f"{len(ids)} tasks of {keys.queue} {what}: {', '.join(shown)}{more}"
+            fields = {"queue": keys.queue, "count": len(ids), "ids": shown}
+            self._listener.notice(Notice(action, message, Level.WARNING, fields=fields))

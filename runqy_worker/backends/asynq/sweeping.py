@@ -1,0 +1,96 @@
+"""Finds tasks that are marked as running although nobody runs them, and leases of tasks that are not running."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runqy_worker.backends.asynq.scripts import load
+from runqy_worker.domain.events import Level, Notice
+
+if TYPE_CHECKING:
+    import random
+
+    from runqy_worker.backends.asynq.keys import QueueKeys
+    from runqy_worker.backends.asynq.link import Link
+    from runqy_worker.backends.asynq.stewardship import Stewardship
+    from runqy_worker.domain.clock import Clock
+    from runqy_worker.domain.events import Listener
+
+_MOST = 10_000
+
+
+class Sweeping:
+    """The chore.
+
+    A claim passes through "in active, without a lease" for an instant, so only what two sweeps in a row saw, at
+    least `every` seconds apart, is mended; the script that mends looks once more.
+    """
+
+    def __init__(
+        self,
+        stewardship: Stewardship,
+        link: Link,
+        *,
+        every: float,
+        listener: Listener,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._stewardship = stewardship
+        self._link = link
+        self._every = every
+        self._listener = listener
+        self._clock = clock
+        self._rng = rng
+        self._sweep = load("sweep")
+        self._mend = load("mend")
+        self._suspects: dict[QueueKeys, tuple[set[bytes], set[bytes]]] = {}
+        self._swept_at = float("-inf")
+
+    async def run(self) -> float:
+        """One sweep. Returns seconds until the next."""
+        now = self._clock.monotonic()
+        if now - self._swept_at < self._every:
+            return self._swept_at + self._every - now
+        queues = await self._stewardship.held()
+        if queues:
+            found = await self._link.pipeline(
+                [self._sweep.command((keys.active, keys.lease), (_MOST,)) for keys in queues]
+            )
+            before, self._suspects = self._suspects, {}
+            for keys, (unleased, lease_only) in zip(queues, found, strict=True):
+                if unleased or lease_only:
+                    self._suspects[keys] = (set(unleased), set(lease_only))
+                    earlier = before.get(keys, (set(), set()))
+                    confirmed = [task_id for task_id in unleased if task_id in earlier[0]]
+                    await self._repair(keys, confirmed, list(earlier[1].intersection(lease_only)))
+        else:
+            self._suspects = {}
+        self._swept_at = now
+        return self._every * self._rng.uniform(1.0, 1.3)
+
+    async def _repair(self, keys: QueueKeys, unleased: list[bytes], lease_only: list[bytes]) -> None:
+        if not unleased and not lease_only:
+            return
+        command = self._mend.command(
+            (keys.active, keys.lease, keys.pending),
+            (keys.task_prefix, len(unleased), *unleased, *lease_only),
+        )
+        returned, dropped, removed = await self._link.call(*command)
+        shown = [task_id.decode(errors="replace") for task_id in (*returned, *dropped)[:5]]
+        if returned or dropped or removed:
+            self._listener.notice(
+                Notice(
+                    "sweep_repaired",
+                    f"In {keys.queue}, {len(returned)} tasks were active without a lease and are pending again, "
+                    f"{len(dropped)} ids had no task behind them and {removed} leases no active task.",
+                    Level.WARNING,
+                    fields={
+                        "queue": keys.queue,
+                        "returned": len(returned),
+                        "dropped": len(dropped),
+                        "leases": removed,
+                        "ids": shown,
+                    },
+                )
+            )

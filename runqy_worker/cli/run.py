@@ -1,0 +1,58 @@
+"""`runqy-worker run`, the default: work until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from runqy_worker.cli.config_arguments import add_config_arguments, load_from_arguments
+from runqy_worker.service.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    import argparse
+
+    from runqy_worker.app.worker import Worker
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="work on tasks until stopped (the default)",
+        description=(
+            "Registers with the server, deploys the task code, and works on tasks until SIGTERM or SIGINT: then "
+            "running tasks may end (a second signal hurries). SIGTSTP stops claiming, SIGCONT resumes, SIGHUP deploys "
+            "the newest commit."
+        ),
+    )
+    add_config_arguments(parser)
+    parser.add_argument("--burst", action="store_true", help="end once the queues are empty")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the configuration and serve."""
+    from runqy_worker.app.worker import Worker  # noqa: PLC0415 - heavy: not for `--help`
+    from runqy_worker.telemetry.logs import configure_logging  # noqa: PLC0415 - with the worker only
+
+    loaded = load_from_arguments(args)
+    logger = configure_logging(loaded.config.log)
+    for warning in loaded.warnings:
+        logger.warning(warning)
+    asyncio.run(serve(Worker(loaded.config, logger=logger, burst=args.burst)))
+    return ExitCode.OK
+
+
+async def serve(worker: Worker) -> None:
+    """Run `worker`, obeying signals."""
+    from runqy_worker.service.signals import SignalRouter  # noqa: PLC0415 - with the worker only
+
+    with SignalRouter(
+        asyncio.get_running_loop(),
+        on_stop=worker.request_stop,
+        on_hurry=worker.hurry,
+        on_quiet=worker.quiet,
+        on_resume=worker.resume,
+        on_reload=worker.request_reload,
+    ):
+        await worker.serve()
