@@ -117,9 +117,8 @@ def _run(plan: Plan, redis_addr: str | None) -> None:
     from runqy_worker.development.session import Session  # noqa: PLC0415
 
     with ExitStack() as stack:
-        if redis_addr is None:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="runqy-dev-"))
-            redis_addr = stack.enter_context(EmbeddedRedis(Path(directory))).addr
-        session = Session(plan, redis_addr, lambda text: print(text, file=sys.stderr))
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="runqy-dev-")))
+        addr = redis_addr or stack.enter_context(EmbeddedRedis(directory / "redis")).addr
+        session = Session(plan, directory, addr, lambda text: print(text, file=sys.stderr))
         session.prepare()
         asyncio.run(session.serve(serve))

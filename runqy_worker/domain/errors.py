@@ -31,6 +31,10 @@ class ExecutorStartError(RunqyError):
         self.output = output
 
 
+class DegradedError(RunqyError):
+    """A process of the task code could not be kept alive, and the configuration asks to end then."""
+
+
 class DeploymentError(RunqyError):
     """The task code could not be deployed.
 

@@ -19,7 +19,8 @@ class Task:
         pending_timeout: Seconds that it may wait in pending before it is archived unrun; 0 means no limit.
         deaths: Process deaths charged to it so far.
         reruns: Times it was run again through no fault of its own.
-        token: Names this claim; renew, settle and release compare it. Void once someone else holds the task.
+        token: Names the claim that it came with, as do others of that claim; renew, settle and release compare it.
+            Void once someone else holds the task.
         alone: It is suspected of killing its process and must run with no neighbour.
         claimed_at: Monotonic seconds of the claim.
         started_at: Monotonic seconds when it was handed to its process; 0 while it waits.

@@ -117,7 +117,7 @@ class Engine:
 
     def running(self) -> list[Task]:
         """The tasks that run now."""
-        return list(self._flow.running.values())
+        return list(self._flow.running)
 
     def quiet(self) -> None:
         """Stop claiming; what runs goes on. Undone by `resume`."""

@@ -28,8 +28,8 @@ class Flow:
     """Hands claimed tasks to the executor, and its outcomes to the outbox. It is the executor's sink.
 
     Attributes:
-        held: Every task under a lease of ours, by token.
-        running: Those handed to the executor, by token.
+        held: Every task under a lease of ours.
+        running: Those handed to the executor.
         outbox: Settlements that wait to be sent.
         claiming: Whether more tasks may be claimed (not quiet, not draining).
         draining: Whether the engine is on its way out.
@@ -50,8 +50,8 @@ class Flow:
         self._prefetch = Prefetch()
         self._overdue_timer: asyncio.TimerHandle | None = None
         self._waiting: deque[Task] = deque()
-        self.held: dict[str, Task] = {}
-        self.running: dict[str, Task] = {}
+        self.held: set[Task] = set()
+        self.running: set[Task] = set()
         self.outbox: list[Settlement] = []
         self.claiming = True
         self.draining = False
@@ -79,7 +79,7 @@ class Flow:
     def accept(self, tasks: list[Task]) -> None:
         """Take claimed tasks in hand and start what there is room for."""
         for task in tasks:
-            self.held[task.token] = task
+            self.held.add(task)
             settlement = self._verdicts.before_start(task)
             if settlement is None:
                 self._waiting.append(task)
@@ -93,8 +93,9 @@ class Flow:
 
     def finished(self, task: Task, outcome: Outcome) -> None:
         """An attempt ended (`Sink`)."""
-        if self.running.pop(task.token, None) is None:
+        if task not in self.running:
             return
+        self.running.discard(task)
         self._prefetch.ended(1)
         if self._middleware:
             outcome = self._middleware.after(task, outcome)
@@ -122,21 +123,21 @@ class Flow:
 
     def settled(self, settlement: Settlement, *, accepted: bool) -> None:
         """The backend answered: the task is out of our hands."""
-        self.held.pop(settlement.task.token, None)
+        self.held.discard(settlement.task)
         self._listener.task_settled(settlement, accepted)
         if not self.held:
             self.emptied.set()
 
     def lost(self, task: Task) -> None:
         """A renewal found the token void: someone else holds the task; end the work on it if that can be done."""
-        if task.token in self.running:
-            del self.running[task.token]
+        if task in self.running:
+            self.running.discard(task)
             self._executor.abandon(task)
         elif task in self._waiting:
             self._waiting.remove(task)
         else:
             return  # its settlement is under way and finds out by itself
-        self.held.pop(task.token, None)
+        self.held.discard(task)
         message = "the lease was lost: another worker holds this task now; its outcome here is dropped"
         self._listener.notice(Notice("lease_lost", message, Level.WARNING, task))
         if not self.held:
@@ -153,7 +154,7 @@ class Flow:
                 if outcome is not None:
                     self._post(self._verdicts.settle(task, self._middleware.after(task, outcome)))
                     continue
-            self.running[task.token] = task
+            self.running.add(task)
             task.started_at = self._clock.monotonic()
             executor.run(task)
             self._listener.task_started(task)

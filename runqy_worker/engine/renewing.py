@@ -30,7 +30,7 @@ class Renewer:
 
     async def _round(self) -> None:
         fresh = self._clock.monotonic() - self._every
-        tasks = [task for task in self._flow.held.values() if task.claimed_at <= fresh]
+        tasks = [task for task in self._flow.held if task.claimed_at <= fresh]
         if not tasks:
             return
         for task, ours in zip(tasks, await self._backend.renew(tasks), strict=True):

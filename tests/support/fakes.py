@@ -178,8 +178,9 @@ class FakeBackend:
         self._check()
         self.claims.append(want)
         taken, self.pending = self.pending[:want], self.pending[want:]
+        token = f"w/{next(self._tokens)}"  # one for all of a claim
         for task in taken:
-            task.token = f"w/{next(self._tokens)}"
+            task.token = token
             task.claimed_at = self.clock.monotonic() if self.clock else asyncio.get_running_loop().time()
         await asyncio.sleep(0)
         return taken

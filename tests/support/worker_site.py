@@ -1,4 +1,4 @@
-"""A whole installation in a temporary directory: a git repository of task code, a queues file, a real worker process."""
+"""A whole installation in a temporary directory: task code in git, a queues file, real worker processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ import json, sys
 print(json.dumps({"status": "ready"}), flush=True)
 for line in sys.stdin:
     task = json.loads(line)
-    print(json.dumps({"task_id": task["task_id"], "result": task["payload"], "error": None, "retry": False}), flush=True)
+    print(json.dumps({"task_id": task["task_id"], "result": task["payload"]}), flush=True)
 """
 
 

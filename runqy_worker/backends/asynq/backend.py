@@ -16,6 +16,7 @@ from runqy_worker.backends.asynq.settling import Settler
 from runqy_worker.backends.asynq.standing import Standing
 from runqy_worker.backends.asynq.upkeep import Upkeep
 from runqy_worker.backends.asynq.waiting import Waits
+from runqy_worker.domain.errors import BackendError
 
 if TYPE_CHECKING:
     import random
@@ -142,9 +143,17 @@ class AsynqBackend:
         self._settler.store_result = store_result
 
     async def open(self) -> None:
-        """Connect. Raises `BackendUnavailableError` or its subclass `BackendAuthError`."""
+        """Connect.
+
+        Raises:
+            BackendUnavailableError: Redis can't be reached, or (`BackendAuthError`) refuses our credentials.
+            BackendError: It is too old.
+        """
         for link in self._permanent:
             await link.connect()
+        known = (await self._claims.pipeline([("COMMAND", "INFO", "BLMOVE")], keep_errors=True))[0]
+        if isinstance(known, list) and not known[0]:
+            raise BackendError(f"redis at {self._claims.where} has no BLMOVE: version 6.2 or newer is needed")
 
     async def wait(self) -> None:
         """Block until there may be something to claim. Raises `BackendUnavailableError` when a wait is cut off."""

@@ -170,12 +170,11 @@ class Claimer:
             try:
                 task = read(claimed, queue, token, began)
             except CodecError as error:
-                task_id = claimed[2].decode(errors="replace")
-                self._repairs.add_unreadable(queue, task_id, token, str(error))
+                self._repairs.add_unreadable(queue, claimed[2], token, str(error))
                 continue
             tasks.append(task)
             if claimed[0] is None:
                 self._repairs.add_plain(task)
         if dropped:
-            self._repairs.dropped(queue, dropped)
+            self._repairs.tell_dropped(queue, dropped)
         return tasks

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+COMPLETED_AT = 13
+"""The number of that field of a task."""
 _U64 = (1 << 64) - 1
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _CONTINUES = 0x80
@@ -318,7 +320,7 @@ def encode_message(message: TaskMessage) -> bytes:
     write_string(out, 10, message.unique_key)
     write_int(out, 11, message.last_failed_at)
     write_int(out, 12, message.retention)
-    write_int(out, 13, message.completed_at)
+    write_int(out, COMPLETED_AT, message.completed_at)
     write_string(out, 14, message.group_key)
     out += message.headers
     out += message.unknown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 from redis import exceptions as redis_errors
 
@@ -22,9 +23,15 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 _AUTH = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
 _MOVED_ON = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED", "MOVED", "ASK"})
 _BUSY = frozenset({"OOM", "BUSY", "TRYAGAIN", "NOREPLICAS", "MISCONF"})
-_AUTH_TEXTS = ("invalid password", "invalid username-password pair", "without any password configured")
+_TEXTS = (
+    ("Authentication required", "NOAUTH"),
+    ("invalid password", "WRONGPASS"),
+    ("invalid username-password pair", "WRONGPASS"),
+    ("without any password configured", "WRONGPASS"),
+)
 _ANSWERS = (redis_errors.ResponseError, redis_errors.AuthenticationError, redis_errors.BusyLoadingError)
 _IN_SCRIPT = re.compile(r"(?:^|[\s:'])-([A-Z]{3,}) ")
+"""How Redis 6 wraps what a command inside a script answered."""
 
 
 def code_of(error: Exception) -> str:
@@ -32,19 +39,14 @@ def code_of(error: Exception) -> str:
     said = getattr(error, "status_code", None)
     if isinstance(said, str) and said not in {"", "ERR"}:
         return said
-    for kind, code in _CODES:
-        if isinstance(error, kind):
-            return code
     text = str(error)
     first = text.split(" ", 1)[0]
     if first in _AUTH or first in _MOVED_ON or first in _BUSY:
         return first
-    nested = _IN_SCRIPT.search(text)  # Redis 6 wraps what a command inside a script answered
-    if nested:
-        return nested.group(1)
-    if any(known in text for known in _AUTH_TEXTS):
-        return "WRONGPASS"
-    return "ERR"
+    by_text = (code for part, code in _TEXTS if part in text)
+    by_class = (code for kind, code in _CODES if isinstance(error, kind))
+    nested = (found.group(1) for found in _IN_SCRIPT.finditer(text))
+    return next(chain(by_text, by_class, nested), "ERR")
 
 
 def needs_reconnect(code: str) -> bool:

@@ -6,7 +6,14 @@ import math
 import re
 from typing import TYPE_CHECKING, TypeAlias, overload
 
-from runqy_worker.backends.asynq.codec import TaskMessage, decode_message
+from runqy_worker.backends.asynq.codec import (
+    COMPLETED_AT,
+    CodecError,
+    TaskMessage,
+    decode_message,
+    encode_message,
+    write_int,
+)
 from runqy_worker.domain.task import Task
 
 if TYPE_CHECKING:
@@ -30,14 +37,16 @@ class Record:
 
     Attributes:
         message: As stored; settling changes it.
+        stored: Its bytes in the store; empty when it has none there.
         pending_since: The hash field as it stood, for giving the task back; empty when there was none.
         ttl_completed: Seconds that the server wants this task kept after success; None when it said nothing.
     """
 
-    __slots__ = ("message", "pending_since", "ttl_completed")
+    __slots__ = ("message", "pending_since", "stored", "ttl_completed")
 
-    def __init__(self, message: TaskMessage, pending_since: bytes) -> None:
+    def __init__(self, message: TaskMessage, stored: bytes, pending_since: bytes) -> None:
         self.message = message
+        self.stored = stored
         self.pending_since = pending_since
         self.ttl_completed: float | None = None
 
@@ -58,7 +67,11 @@ class TaskReader:
     def read(self, claimed: Claimed, queue: str, token: str, claimed_at: float) -> Task:
         """The task behind one entry of the claim script's reply. Raises `CodecError` when its message is broken."""
         msg, since, ident, extras, plain = claimed
-        message = decode_message(msg) if msg is not None else self._plain(ident, plain or (), queue)
+        try:
+            task_id = ident.decode()
+        except UnicodeDecodeError:
+            raise CodecError("its id is not valid UTF-8") from None
+        message = decode_message(msg) if msg is not None else self._plain(task_id, plain or (), queue)
         timeout: float = message.timeout
         deadline = message.deadline
         if timeout <= 0 and deadline <= 0:
@@ -67,7 +80,7 @@ class TaskReader:
         pending_timeout = self._pending_timeout
         retried = message.retried
         deaths = reruns = 0
-        record = Record(message, since or b"")
+        record = Record(message, msg or b"", since or b"")
         if extras is not None:
             retried = max(retried, int(_number(extras[0], 0)))
             deaths = int(_number(extras[1], 0))
@@ -78,7 +91,7 @@ class TaskReader:
         if longest > 0:
             timeout = min(timeout, longest) if timeout > 0 else longest
         return Task(
-            ident.decode(),
+            task_id,
             message.type,
             message.payload,
             queue,
@@ -95,12 +108,12 @@ class TaskReader:
             record=record,
         )
 
-    def _plain(self, ident: bytes, plain: Sequence[bytes | None], queue: str) -> TaskMessage:
+    def _plain(self, task_id: str, plain: Sequence[bytes | None], queue: str) -> TaskMessage:
         kind, payload, max_retry = plain
         return TaskMessage(
             (kind or b"").decode(errors="replace"),
             payload or b"",
-            ident.decode(),
+            task_id,
             queue,
             int(_number(max_retry, self._max_retry)),
             timeout=DEFAULT_TIMEOUT,
@@ -114,6 +127,18 @@ def retention_of(record: Record, lifecycle: LifecycleConfig) -> int:
     if lifecycle.ttl_completed is not None:
         return math.ceil(lifecycle.ttl_completed)
     return max(0, record.message.retention)
+
+
+def completed_message(record: Record, retention: int, now: int) -> bytes:
+    """The message of a task that succeeded at `now` and is kept for `retention` seconds."""
+    message = record.message
+    if record.stored and message.retention == retention and not message.completed_at:
+        out = bytearray(record.stored)  # one field more; its place does not matter
+        write_int(out, COMPLETED_AT, now)
+        return bytes(out)
+    message.completed_at = now
+    message.retention = retention
+    return encode_message(message)
 
 
 def guard_result(result: bytes) -> bytes:

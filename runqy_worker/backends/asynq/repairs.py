@@ -30,17 +30,17 @@ class Repairs:
         self._listener = listener
         self._set_message = load("set_message")
         self._plain: list[Task] = []
-        self._unreadable: list[tuple[str, str, str, str]] = []
+        self._unreadable: list[tuple[str, bytes, str, str]] = []
 
     def add_plain(self, task: Task) -> None:
         """This task has no message yet."""
         self._plain.append(task)
 
-    def add_unreadable(self, queue: str, task_id: str, token: str, reason: str) -> None:
+    def add_unreadable(self, queue: str, task_id: bytes, token: str, reason: str) -> None:
         """This claimed task's message can't be decoded."""
         self._unreadable.append((queue, task_id, token, f"the task's message cannot be read: {reason}"))
 
-    def dropped(self, queue: str, ids: Sequence[bytes]) -> None:
+    def tell_dropped(self, queue: str, ids: Sequence[bytes]) -> None:
         """The claim removed ids that have no task behind them."""
         shown = [ident.decode(errors="replace") for ident in ids[:5]]
         self._listener.notice(
@@ -61,14 +61,10 @@ class Repairs:
                 await self._link.pipeline([self._message_for(task) for task in plain])
             for queue, task_id, token, reason in unreadable:
                 if await self._settler.archive_unreadable(queue, task_id, token, reason):
-                    self._listener.notice(
-                        Notice(
-                            "task_unreadable",
-                            f"Task {task_id} of queue {queue} was archived: {reason}",
-                            Level.ERROR,
-                            fields={"queue": queue, "task_id": task_id},
-                        )
-                    )
+                    name = task_id.decode(errors="replace")
+                    text = f"Task {name} of queue {queue} was archived: {reason}"
+                    fields = {"queue": queue, "task_id": name}
+                    self._listener.notice(Notice("task_unreadable", text, Level.ERROR, fields=fields))
         except BackendUnavailableError as error:
             self._listener.notice(Notice("repair_postponed", f"Repairs wait for redis: {error}", Level.DEBUG))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from runqy_worker.backends.asynq.codec import encode_message
 from runqy_worker.backends.asynq.keys import day_of
-from runqy_worker.backends.asynq.records import Record, guard_result, retention_of
+from runqy_worker.backends.asynq.records import Record, completed_message, guard_result, retention_of
 from runqy_worker.backends.asynq.scripts import load
 from runqy_worker.domain.settlement import Action
 
@@ -81,7 +81,7 @@ class Settler:
                 places.append(part)
         return await _flags(self._link, commands, places, len(settlements))
 
-    async def archive_unreadable(self, queue: str, task_id: str, token: str, reason: str) -> bool:
+    async def archive_unreadable(self, queue: str, task_id: bytes, token: str, reason: str) -> bool:
         """Archive a claimed task whose message can't be read, leaving what is stored as it is."""
         now = self._clock.time()
         whole = int(now)
@@ -148,9 +148,7 @@ class Settler:
         if not retention:
             args += ("D", task.id, task.token, message.unique_key)
             return
-        message.completed_at = now
-        message.retention = retention
-        msg = encode_message(message)
+        msg = completed_message(record, retention, now)
         purge_at = now + retention
         if settlement.result is None or not self.store_result:
             args += ("C", task.id, task.token, message.unique_key, msg, purge_at)

@@ -107,22 +107,26 @@ class Waits:
         for slot in self._slots[: len(self._turns)]:
             if not slot.is_busy():
                 slot.work = self._start(self._block(slot))
-        covered = len(self._turns) <= len(self._slots) and all(map(self._standing.is_open, self._turns))
-        if not covered and (self._watch is None or self._watch.done()):
+        if not self._is_covered() and (self._watch is None or self._watch.done()):
             self._watch = self._start(self._look())
         await self._something.wait()
         self._raise_failure()
+
+    def _is_covered(self) -> bool:
+        """Whether a connection can wait on each of the queues."""
+        return len(self._turns) <= len(self._slots) and all(map(self._standing.is_open, self._turns))
 
     def _raise_failure(self) -> None:
         if self._failure is not None and not self._held:
             raise self._failure
 
     async def stop(self) -> None:
-        """End all waits and return when none can take hold of anything any more.
+        """End all waits, also a `wait` under way, and return when nothing can be taken hold of any more.
 
         A wait that can't be ended in an orderly way is cut off.
         """
         self._stopped.set()
+        self._something.set()
         pause = _UNBLOCK_AGAIN
         while working := [slot for slot in self._slots if slot.is_busy()]:
             await self._unblock(working)
@@ -204,7 +208,7 @@ class Waits:
     async def _look(self) -> None:
         """About every second, look at what no connection waits on: paused queues, and those beyond the slots."""
         try:
-            while not self._stopped.is_set():
+            while not self._stopped.is_set() and not self._is_covered():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_TURN):
                         await self._stopped.wait()

@@ -62,8 +62,11 @@ while at <= #ARGV do
       processed = processed + 1
     elseif op == 'C' or op == 'K' then
       call('ZADD', completed, ARGV[at + 5], id)
-      call('HSET', key, 'msg', ARGV[at + 4], 'state', 'completed', 'completed_at', now)
-      if op == 'K' then call('HSET', key, 'result', ARGV[at + 6]) end
+      if op == 'K' then
+        call('HSET', key, 'msg', ARGV[at + 4], 'state', 'completed', 'completed_at', now, 'result', ARGV[at + 6])
+      else
+        call('HSET', key, 'msg', ARGV[at + 4], 'state', 'completed', 'completed_at', now)
+      end
       call('HDEL', key, 'token', 'deaths', 'reruns')
       unlock(ARGV[at + 3], id)
       processed = processed + 1

@@ -1,0 +1,293 @@
+"""One parent queue's way through the house: registration, deployed release, executor, backend, engine."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from runqy_worker.app.redis_access import redis_options
+from runqy_worker.backends.asynq.backend import AsynqBackend
+from runqy_worker.deployment.deployer import Deployer
+from runqy_worker.domain.errors import DeploymentError, ExecutorStartError, RunqyError
+from runqy_worker.domain.events import Level, Notice
+from runqy_worker.domain.ports import ExecutorHealth, ExecutorState
+from runqy_worker.engine.engine import Engine
+from runqy_worker.engine.retrying import Verdicts
+from runqy_worker.executors.factory import make_executor
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from runqy_worker.app.context import Context
+    from runqy_worker.backends.asynq.options import RedisOptions
+    from runqy_worker.deployment.answer import Registration
+    from runqy_worker.deployment.releases import ReleaseDir
+    from runqy_worker.domain.task import Task
+    from runqy_worker.executors.factory import SwitchableExecutor
+
+LONGEST_BOOTSTRAP_DELAY = 300.0
+"""Seconds between attempts to bootstrap, at most."""
+CREDENTIALS_PAUSE = 5.0
+"""Seconds between attempts to get new credentials, at least."""
+
+
+class Lane:
+    """One parent queue of this worker, with its own deployment, process and engine.
+
+    Args:
+        parent: Name of the parent queue.
+        queues: Names to register for: the parent itself, or some of its sub-queues.
+        context: What all lanes share.
+        on_registered: Awaited once the lane knows its Redis, before the deploy starts.
+        on_moved: Awaited with the old options when its Redis or the credentials changed.
+    """
+
+    def __init__(
+        self,
+        parent: str,
+        queues: tuple[str, ...],
+        context: Context,
+        on_registered: Callable[[Lane], Awaitable[None]],
+        on_moved: Callable[[Lane, RedisOptions], Awaitable[None]],
+    ) -> None:
+        self.parent = parent
+        self._queues = queues
+        self._context = context
+        self._on_registered = on_registered
+        self._on_moved = on_moved
+        self._deployer = Deployer(context.config, parent, listener=context.listener, clock=context.clock)
+        self._boot: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._changing = asyncio.Lock()
+        self._credentials_asked = float("-inf")
+        self.degraded = asyncio.Event()
+        self.weights: dict[str, int] = {}
+        self.options: RedisOptions | None = None
+        self.release: ReleaseDir | None = None
+        self.backend: AsynqBackend | None = None
+        self.executor: SwitchableExecutor | None = None
+        self.engine: Engine | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has an engine that can run tasks."""
+        return self.engine is not None
+
+    def health(self) -> ExecutorHealth:
+        """Of its executor; STARTING while there is none."""
+        return self.executor.health() if self.executor else ExecutorHealth(ExecutorState.STARTING)
+
+    def running(self) -> list[Task]:
+        """The tasks that run now."""
+        return self.engine.running() if self.engine else []
+
+    async def bootstrap(self) -> None:
+        """Register, deploy, start the task code, once.
+
+        Raises:
+            RunqyError: What went wrong (registration, deployment or start of the process).
+        """
+        registration = await self._register()
+        await self._on_registered(self)
+        executor = await self._start(registration)
+        self.executor = executor
+        self.backend = self._make_backend(registration)
+        self.engine = self._make_engine(self.backend, executor)
+        fields = {"parent": self.parent, "queues": ",".join(self.weights)}
+        if self.release is not None:
+            fields["release"] = self.release.name
+        self._context.listener.notice(Notice("ready", f"{self.parent}: ready to run tasks", fields=fields))
+
+    async def run(self) -> None:
+        """Bootstrap until that succeeds, then work until stopped."""
+        if not self.ready:
+            self._boot = asyncio.create_task(self._bootstrap_patiently(), name=f"bootstrap {self.parent}")
+            await asyncio.wait([self._boot])
+            if not self._boot.cancelled():
+                self._boot.result()
+        if self.engine is None:
+            return
+        watch = asyncio.create_task(self._watch_degraded(self.engine), name=f"watch {self.parent}")
+        try:
+            await self.engine.run()
+        finally:
+            watch.cancel()
+            self._deployer.close()
+
+    async def reload(self) -> None:
+        """Deploy what the server and the repository offer now, and switch to it; take over new settings too.
+
+        Raises:
+            RunqyError: The old release goes on serving.
+        """
+        async with self._changing:
+            if self.executor is None:
+                raise DeploymentError(f"{self.parent}: nothing is deployed yet", step="reload")
+            registration = await self._register(once=True)
+            release = await self._deployer.deploy(registration)
+            launch = self._deployer.launch(release, registration)
+            await self.executor.switch(
+                launch, mode=self._switch_mode(), drain=self._context.config.worker.shutdown_timeout
+            )
+            self._adopt(release)
+            await self._reconfigure(registration)
+
+    def quiet(self) -> None:
+        """Stop claiming."""
+        if self.engine:
+            self.engine.quiet()
+
+    def resume(self) -> None:
+        """Claim again."""
+        if self.engine:
+            self.engine.resume()
+
+    def request_stop(self) -> None:
+        """Drain, or give up bootstrapping."""
+        self._stopping = True
+        if self._boot is not None:
+            self._boot.cancel()
+        if self.engine:
+            self.engine.request_stop()
+
+    def hurry(self) -> None:
+        """Stop without waiting for running tasks."""
+        self.request_stop()
+        if self.engine:
+            self.engine.hurry()
+
+    async def _register(self, *, once: bool = False) -> Registration:
+        source = self._context.source
+        answers = [await (source.once(name) if once else source.register(name)) for name in self._queues]
+        first = answers[0]
+        self.weights = {name: weight for answer in answers for name, weight in answer.weights.items()}
+        old, self.options = self.options, redis_options(self._context.config.redis, first.redis)
+        if old is not None and old != self.options:
+            await self._on_moved(self, old)
+        return first
+
+    async def _start(self, registration: Registration) -> SwitchableExecutor:
+        """Deploy and start; when the process does not become ready, start the release that worked before."""
+        release = await self._deployer.deploy_or_fall_back(registration)
+        try:
+            executor = await self._start_release(release, registration)
+        except ExecutorStartError as error:
+            last_good = self._deployer.last_good()
+            if last_good is None or last_good.name == release.name:
+                raise
+            message = f"{self.parent}: release {release.name} does not start, so {last_good.name} runs on: {error}"
+            fields = {"parent": self.parent, "release": last_good.name}
+            self._context.listener.notice(Notice("start_fell_back", message, Level.ERROR, fields=fields))
+            executor = await self._start_release(last_good, registration)
+            release = last_good
+        self._adopt(release)
+        return executor
+
+    async def _start_release(self, release: ReleaseDir, registration: Registration) -> SwitchableExecutor:
+        config = self._context.config
+        executor = make_executor(
+            self._deployer.launch(release, registration),
+            concurrency=config.worker.concurrency,
+            process=config.process,
+            recovery=config.recovery,
+            listener=self._context.listener,
+            clock=self._context.clock,
+            rng=self._context.rng,
+            state_dir=self._context.state_dir,
+        )
+        await executor.start()
+        return executor
+
+    def _adopt(self, release: ReleaseDir) -> None:
+        self.release = self._deployer.confirm(release)
+
+    def _make_backend(self, registration: Registration) -> AsynqBackend:
+        config = self._context.config
+        if self.options is None:
+            raise RuntimeError(f"lane {self.parent} has not registered yet")
+        return AsynqBackend(
+            self.weights,
+            options=self.options,
+            worker_id=self._context.worker_id,
+            lease=config.lease,
+            lifecycle=config.lifecycle,
+            max_retry=config.retry.max_retry,
+            strict_priority=config.worker.strict_priority,
+            wait_connections=config.worker.wait_connections,
+            plain_keys=config.compat.plain_keys,
+            store_result=registration.deployment.redis_storage,
+            listener=self._context.listener,
+            clock=self._context.clock,
+            rng=self._context.rng,
+        )
+
+    def _make_engine(self, backend: AsynqBackend, executor: SwitchableExecutor) -> Engine:
+        context = self._context
+        config = context.config
+        verdicts = Verdicts(
+            retry_delay=context.retry_delay,
+            max_deaths=config.recovery.max_deaths,
+            max_reruns=config.recovery.max_reruns,
+            clock=context.clock,
+        )
+        return Engine(
+            backend,
+            executor,
+            verdicts,
+            renew_every=config.lease.renew_every,
+            shutdown_timeout=config.worker.shutdown_timeout,
+            stop_grace=config.process.stop_grace,
+            listener=context.listener,
+            clock=context.clock,
+            rng=context.rng,
+            middleware=context.middleware,
+            renew_credentials=self._renew_credentials,
+            burst=context.burst,
+        )
+
+    async def _bootstrap_patiently(self) -> None:
+        """Try for ever, with growing delay: a server that is down, a refused key, a broken commit may all heal."""
+        context = self._context
+        delay = context.config.bootstrap.retry_delay
+        while True:
+            try:
+                await self.bootstrap()
+            except RunqyError as error:
+                if context.config.bootstrap.give_up:
+                    raise
+                pause = delay * context.rng.uniform(0.75, 1.25)
+                message = f"{self.parent}: not ready, trying again in {pause:.0f} s: {error}"
+                fields = {"parent": self.parent}
+                context.listener.notice(Notice("bootstrap_failed", message, Level.ERROR, fields=fields))
+                await asyncio.sleep(pause)
+                delay = min(max(delay, 1.0) * 2, LONGEST_BOOTSTRAP_DELAY)
+            else:
+                return
+
+    async def _watch_degraded(self, engine: Engine) -> None:
+        await engine.degraded.wait()
+        self.degraded.set()
+
+    async def _renew_credentials(self) -> None:
+        """Redis refuses us: ask the server again, keep the process."""
+        context = self._context
+        now = context.clock.monotonic()
+        if now - self._credentials_asked < CREDENTIALS_PAUSE:
+            return
+        self._credentials_asked = now
+        try:
+            await self._reconfigure(await self._register(once=True))
+        except RunqyError as error:
+            message = f"{self.parent}: Redis refuses our credentials and the server gave no new ones: {error}"
+            context.listener.notice(Notice("credentials_failed", message, Level.ERROR, fields={"parent": self.parent}))
+
+    async def _reconfigure(self, registration: Registration) -> None:
+        """Let the backend use new weights and credentials from its next operation on."""
+        if self.backend is not None and self.options is not None:
+            self.backend.reconfigure(self.options)
+            self.backend.set_weights(self.weights)
+            self.backend.set_store_result(registration.deployment.redis_storage)
+
+    def _switch_mode(self) -> str:
+        mode = self._context.config.deployment.switch
+        return "overlap" if mode == "auto" else mode

@@ -1,0 +1,279 @@
+"""The worker: one process of this program, serving one or more parent queues."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runqy_worker.app.beats import Beats
+from runqy_worker.app.context import Context, Source
+from runqy_worker.app.identity import make_worker_id
+from runqy_worker.app.lane import Lane
+from runqy_worker.app.retry_delay import guarded
+from runqy_worker.deployment.local import LocalRegistrar
+from runqy_worker.deployment.registration import Registrar
+from runqy_worker.domain.clock import SystemClock
+from runqy_worker.domain.errors import ConfigError, RunqyError
+from runqy_worker.domain.events import Fanout, Level, Notice
+from runqy_worker.domain.queues import parent_of
+from runqy_worker.engine.retrying import asynq_retry_delay
+from runqy_worker.executors.reaper import reap_leftovers
+from runqy_worker.telemetry.counts import Counts
+from runqy_worker.telemetry.logs import configure_logging
+from runqy_worker.telemetry.tail import Tail
+from runqy_worker.telemetry.task_log import TaskLog
+from runqy_worker.version import __version__
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterable
+
+    from runqy_worker.config.model import Config
+    from runqy_worker.domain.clock import Clock
+    from runqy_worker.domain.events import Listener
+    from runqy_worker.engine.middleware import Middleware
+    from runqy_worker.engine.retrying import RetryDelay
+
+
+class DegradedError(RunqyError):
+    """A process could not be kept alive, and `recovery.on_degraded` is `exit`."""
+
+
+class Worker:
+    """Registers, deploys, and works on tasks until asked to stop.
+
+    From synchronous code: `bootstrap()` and then `run()`, or `run()` alone. From a running event loop:
+    `await start()` and then `await serve()`, or `serve()` alone. The `request_*` methods, `quiet`, `resume` and
+    `hurry` may be called from any thread.
+
+    Args:
+        config: From `load_config`.
+        retry_delay: Seconds that a failed task waits; asynq's formula when not given.
+        logger: Where log lines go; configured from `config.log` when not given.
+        middleware: Hooks around each task.
+        listeners: Further listeners to what happens.
+        burst: End once the queues are empty.
+
+    Raises:
+        ConfigError: The configuration names no queue.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        retry_delay: RetryDelay | None = None,
+        logger: logging.Logger | None = None,
+        middleware: Iterable[Middleware] = (),
+        listeners: Iterable[Listener] = (),
+        burst: bool = False,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        if not config.queues:
+            raise ConfigError(("worker.queue: no queue is configured; expected a name such as `inference`",))
+        self.config = config
+        self.worker_id = make_worker_id()
+        clock = clock or SystemClock()
+        rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
+        logger = logger or configure_logging(config.log)
+        self._tail = Tail()
+        logger.addHandler(self._tail)
+        self.counts = Counts(clock)
+        self._task_log = TaskLog(logger, task_lines=config.log.task_lines, clock=clock)
+        self._listener = Fanout(self._task_log, self.counts, *listeners)
+        default_delay = asynq_retry_delay(rng)
+        state_dir = Path(config.worker.state_dir or Path(config.deployment.dir) / ".runqy")
+        self._context = Context(
+            config=config,
+            source=self._make_source(rng),
+            worker_id=self.worker_id,
+            listener=self._listener,
+            clock=clock,
+            rng=rng,
+            retry_delay=guarded(retry_delay, default_delay, self._listener) if retry_delay else default_delay,
+            middleware=tuple(middleware),
+            burst=burst,
+            state_dir=state_dir,
+        )
+        self._beats = Beats(self._context, self._tail)
+        names = defaultdict(list)
+        for queue in config.queues:
+            names[parent_of(queue)].append(queue)
+        self.lanes = [
+            Lane(parent, tuple(queues), self._context, self._beats.add, self._beats.moved)
+            for parent, queues in names.items()
+        ]
+        self._runner: asyncio.Runner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reloads: set[asyncio.Task[None]] = set()
+
+    def bootstrap(self) -> None:
+        """Register, deploy and start the task code; `run` then works.
+
+        Raises:
+            RunqyError: No parent queue could be made ready.
+        """
+        self._run(self.start)
+
+    def run(self) -> None:
+        """Work until asked to stop.
+
+        Raises:
+            DegradedError: A process could not be kept alive and `recovery.on_degraded` is `exit`.
+            RunqyError: It could not begin, and `bootstrap.give_up` is set.
+        """
+        try:
+            self._run(self.serve)
+        finally:
+            if self._runner is not None:
+                self._runner.close()
+                self._runner = None
+
+    async def start(self) -> None:
+        """`bootstrap` for asynchronous code. Lanes that fail while another succeeds are tried again by `serve`."""
+        self._loop = asyncio.get_running_loop()
+        await self._reap()
+        waiting = [lane for lane in self.lanes if not lane.ready]
+        results = await asyncio.gather(*(lane.bootstrap() for lane in waiting), return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        unexpected = [error for error in errors if not isinstance(error, RunqyError)]
+        if unexpected or len(errors) == len(self.lanes):
+            await self._beats.leave()
+            raise (unexpected or errors)[0]
+        for error in errors:
+            self._listener.notice(Notice("bootstrap_failed", str(error), Level.ERROR))
+
+    async def serve(self) -> None:
+        """`run` for asynchronous code."""
+        self._loop = asyncio.get_running_loop()
+        if not any(lane.ready for lane in self.lanes):
+            await self._reap()
+        message = f"worker {self.worker_id} starting, version {__version__}"
+        self._listener.notice(Notice("worker_started", message, fields={"queues": ",".join(self.config.queues)}))
+        works = [asyncio.create_task(lane.run(), name=f"lane {lane.parent}") for lane in self.lanes]
+        watch = asyncio.create_task(self._exit_when_degraded(), name="watch degraded")
+        try:
+            done, _ = await asyncio.wait([*works, watch], return_when=asyncio.FIRST_EXCEPTION)
+            if any(work.exception() for work in done):
+                self._stop_lanes()
+            await asyncio.wait(works)
+        except asyncio.CancelledError:
+            self._stop_lanes()
+            await asyncio.wait(works)
+            raise
+        finally:
+            watch.cancel()
+            for reload in self._reloads:
+                reload.cancel()
+            await asyncio.gather(watch, *self._reloads, return_exceptions=True)
+            await self._beats.leave()
+            self._task_log.flush()
+            self._listener.notice(Notice("worker_stopped", f"worker {self.worker_id} stopped"))
+        for work in [*works, watch]:
+            if not work.cancelled():
+                work.result()
+
+    def request_stop(self) -> None:
+        """Drain, then end `run`. While bootstrapping: give that up."""
+        self._on_loop(self._stop_lanes)
+
+    def hurry(self) -> None:
+        """Stop without waiting for running tasks; they are given back."""
+        self._on_loop(self._hurry_lanes)
+
+    def quiet(self) -> None:
+        """Claim no more tasks; what runs goes on."""
+        self._on_loop(self._quiet_lanes)
+
+    def resume(self) -> None:
+        """Claim tasks again."""
+        self._on_loop(self._resume_lanes)
+
+    def request_reload(self) -> None:
+        """Deploy the newest commit in the background; on failure the old release goes on, and the log says why."""
+        self._on_loop(self._start_reload)
+
+    async def reload(self) -> None:
+        """Deploy the newest commit of every lane and switch to it.
+
+        Raises:
+            RunqyError: Of the first lane that failed; its old release goes on serving.
+        """
+        results = await asyncio.gather(*(lane.reload() for lane in self.lanes), return_exceptions=True)
+        for lane, result in zip(self.lanes, results, strict=True):
+            if isinstance(result, RunqyError):
+                message = f"{lane.parent}: reload failed, the old release goes on serving: {result}"
+                self._listener.notice(Notice("reload_failed", message, Level.ERROR, fields={"parent": lane.parent}))
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _exit_when_degraded(self) -> None:
+        if self.config.recovery.on_degraded != "exit":
+            return
+        waits = [asyncio.create_task(lane.degraded.wait()) for lane in self.lanes]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        names = ", ".join(lane.parent for lane in self.lanes if lane.degraded.is_set())
+        raise DegradedError(f"degraded: the process of {names} could not be kept alive; exiting to be started afresh")
+
+    def _make_source(self, rng: random.Random) -> Source:
+        if self.config.local.queues_file:
+            return LocalRegistrar(self.config, listener=self._listener)
+        return Registrar(
+            self.config.server, self.config.bootstrap, listener=self._listener, version=__version__, rng=rng
+        )
+
+    async def _reap(self) -> None:
+        """End what a predecessor that was killed left behind."""
+        count = await asyncio.to_thread(reap_leftovers, self._context.state_dir)
+        if count:
+            message = f"ended {count} process groups that a killed predecessor left behind"
+            self._listener.notice(Notice("leftovers_reaped", message, Level.WARNING, fields={"groups": count}))
+
+    def _start_reload(self) -> None:
+        reload = asyncio.create_task(self._reload_and_log(), name="reload")
+        self._reloads.add(reload)
+        reload.add_done_callback(self._reloads.discard)
+
+    async def _reload_and_log(self) -> None:
+        try:
+            await self.reload()
+        except RunqyError:
+            return  # told by `reload`
+        self._listener.notice(Notice("reload_finished", "the newest releases are serving"))
+
+    def _quiet_lanes(self) -> None:
+        self._listener.notice(Notice("quiet", "no more tasks are claimed; what runs goes on"))
+        for lane in self.lanes:
+            lane.quiet()
+
+    def _resume_lanes(self) -> None:
+        self._listener.notice(Notice("resumed", "tasks are claimed again"))
+        for lane in self.lanes:
+            lane.resume()
+
+    def _hurry_lanes(self) -> None:
+        for lane in self.lanes:
+            lane.hurry()
+
+    def _stop_lanes(self) -> None:
+        for lane in self.lanes:
+            lane.request_stop()
+
+    def _run(self, main: Callable[[], object]) -> None:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        self._runner.run(main())  # type: ignore[arg-type]  # each is a coroutine function
+
+    def _on_loop(self, action: Callable[[], object]) -> None:
+        if self._loop is None:
+            return
+        self._loop.call_soon_threadsafe(action)

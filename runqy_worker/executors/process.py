@@ -1,0 +1,289 @@
+"""One process of the operating system: its pipes, its process group, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Protocol, cast
+
+from runqy_worker.domain.errors import ExecutorStartError
+from runqy_worker.executors.guard import die_with_parent, prefer_as_oom_victim
+from runqy_worker.executors.stdin import StdinPipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from runqy_worker.domain.launch import Launch
+    from runqy_worker.executors.reaper import ChildRecords
+
+LINGER = 0.25
+"""Seconds that pipes may stay silent after the process ended before they are closed: something else holds them open."""
+MOST_LINGERS = 20
+CLOSED_PATIENCE = 1.0
+"""Seconds that a process may live on after it closed stdout or stdin."""
+GROUP_PATIENCE = 1.0
+"""Seconds that other processes of the group may live on after their leader."""
+_GROUP_LOOK = 0.05
+_UNKNOWN_EXIT = 255
+
+
+class ProcessOwner(Protocol):
+    """Hears of one process. Called on the event loop's thread."""
+
+    def stdout_data(self, data: bytes) -> None:
+        """It wrote to stdout."""
+
+    def stderr_data(self, data: bytes) -> None:
+        """It wrote to stderr."""
+
+    def process_broke(self, how: str) -> None:
+        """It lives but closed the pipe it is talked to through; `how` completes "the process ..."."""
+
+    def process_gone(self, returncode: int) -> None:
+        """It ended, and everything it wrote was handed over."""
+
+
+class _Stream(asyncio.Protocol):
+    def __init__(self, received: Callable[[bytes], None], closed: Callable[[], None]) -> None:
+        self._received = received
+        self._closed = closed
+
+    def data_received(self, data: bytes) -> None:
+        self._received(data)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._closed()
+
+
+class _Exit(asyncio.SubprocessProtocol):
+    _transport: asyncio.SubprocessTransport
+
+    def __init__(self, started: Callable[[asyncio.SubprocessTransport], None], exited: Callable[[int], None]) -> None:
+        self._started = started
+        self._exited = exited
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+        self._started(self._transport)
+
+    def process_exited(self) -> None:
+        returncode = self._transport.get_returncode()
+        self._exited(_UNKNOWN_EXIT if returncode is None else returncode)
+
+
+class Process:
+    """One process, from `start` to its end.
+
+    Args:
+        owner: Hears of it.
+        records: Where live children are written down.
+
+    Attributes:
+        pid: Its id, also that of its process group and session.
+        gone: Done once it, and what else is left of its group, has ended.
+    """
+
+    def __init__(self, owner: ProcessOwner, records: ChildRecords) -> None:
+        self._owner = owner
+        self._records = records
+        self._loop = asyncio.get_running_loop()
+        self._env: Mapping[str, str] = {}
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._streams: list[asyncio.ReadTransport] = []
+        self._open_streams = 0
+        self._stdin: StdinPipe | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._kill_at = float("inf")
+        self._asked = False
+        self._returncode: int | None = None
+        self._heard = False
+        self._lingers = 0
+        self._finished = False
+        self._broken = False
+        self.pid = 0
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+
+    async def start(self, launch: Launch) -> None:
+        """Start it in a session of its own; the kernel kills it if this process dies.
+
+        Raises:
+            ExecutorStartError: It could not be started.
+        """
+        self._env = launch.env
+        try:
+            await self._open(launch)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise ExecutorStartError(f"cannot start {launch.argv[0]!r} in {launch.cwd}: {error}") from error
+
+    async def _open(self, launch: Launch) -> None:
+        """Pipes, then the process. On any error everything is closed again."""
+        theirs: list[int] = []
+        try:
+            stdin, ours = os.pipe()
+            theirs.append(stdin)
+            self._stdin = StdinPipe(ours, self._loop, lambda: self._check_later("closed its stdin"))
+            theirs.append(await self._read_from(self._stdout_data, self._stdout_closed))
+            theirs.append(await self._read_from(self._stderr_data, self._stream_closed))
+            await self._loop.subprocess_exec(
+                lambda: _Exit(self._started, self._exited),
+                *launch.argv,
+                stdin=theirs[0],
+                stdout=theirs[1],
+                stderr=theirs[2],
+                cwd=launch.cwd,
+                env=dict(launch.env),
+                start_new_session=True,
+                preexec_fn=die_with_parent(),
+            )
+        except BaseException:
+            self._finished = True
+            self._kill()
+            self._close()
+            self._leave()
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
+
+    def _started(self, transport: asyncio.SubprocessTransport) -> None:
+        self._transport = transport
+        self.pid = transport.get_pid()
+        self._records.add(self.pid, self._env)
+        prefer_as_oom_victim(self.pid)
+        if self._asked:
+            self._signal_group(signal.SIGTERM)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to its stdin; never blocks."""
+        if self._stdin is not None:
+            self._stdin.write(data)
+
+    def unread(self) -> int:
+        """Bytes sent of which it is sure that it never read them; 0 once stdin was closed."""
+        return self._stdin.unread() if self._stdin is not None else 0
+
+    def close_stdin(self) -> None:
+        """Tell it that nothing more comes."""
+        if self._stdin is not None:
+            self._stdin.close()
+
+    def end(self, grace: float) -> None:
+        """Close stdin, SIGTERM to its group now, SIGKILL after `grace` seconds. Asked again, the sooner time holds."""
+        if self._finished or self._returncode is not None:
+            return
+        self.close_stdin()
+        if not self._asked:
+            self._asked = True
+            self._signal_group(signal.SIGTERM if grace > 0 else signal.SIGKILL)
+        kill_at = self._loop.time() + grace
+        if kill_at < self._kill_at:
+            self._kill_at = kill_at
+            self._set_timer(grace, self._kill)
+
+    async def _read_from(self, received: Callable[[bytes], None], closed: Callable[[], None]) -> int:
+        """Open a pipe and read its one end; returns the other."""
+        ours, theirs = os.pipe()
+        file = os.fdopen(ours, "rb", buffering=0)
+        try:
+            stream, _ = await self._loop.connect_read_pipe(lambda: _Stream(received, closed), file)
+        except BaseException:
+            file.close()
+            os.close(theirs)
+            raise
+        self._streams.append(stream)
+        self._open_streams += 1
+        return theirs
+
+    def _stdout_data(self, data: bytes) -> None:
+        self._heard = True
+        self._owner.stdout_data(data)
+
+    def _stderr_data(self, data: bytes) -> None:
+        self._heard = True
+        self._owner.stderr_data(data)
+
+    def _stdout_closed(self) -> None:
+        self._stream_closed()
+        self._check_later("closed its stdout")
+
+    def _stream_closed(self) -> None:
+        self._open_streams -= 1
+        if self._returncode is not None and not self._open_streams:
+            self._finish()
+
+    def _check_later(self, how: str) -> None:
+        """A pipe was closed: that is how an exit begins, so look again in a moment."""
+        if not self._finished and self._returncode is None and not self._asked:
+            self._loop.call_later(CLOSED_PATIENCE, self._check, how)
+
+    def _check(self, how: str) -> None:
+        if not self._finished and self._returncode is None and not self._asked and not self._broken:
+            self._broken = True
+            self._owner.process_broke(how)
+
+    def _exited(self, returncode: int) -> None:
+        self._returncode = returncode
+        self._signal_group(signal.SIGTERM)
+        if self._open_streams:
+            self._set_timer(LINGER, self._linger)
+        else:
+            self._finish()
+
+    def _linger(self) -> None:
+        self._lingers += 1
+        if self._heard and self._lingers < MOST_LINGERS:
+            self._heard = False
+            self._set_timer(LINGER, self._linger)
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._finished or self._returncode is None:
+            return
+        self._finished = True
+        self._set_timer(None)
+        try:
+            self._owner.process_gone(self._returncode)
+        finally:
+            self._close()
+            self._sweep(self._loop.time() + GROUP_PATIENCE)
+
+    def _sweep(self, until: float) -> None:
+        """Wait for the rest of the group, which got SIGTERM; in the end kill it."""
+        last = self._loop.time() >= until
+        if self._signal_group(signal.SIGKILL if last else 0) and not last:
+            self._set_timer(_GROUP_LOOK, lambda: self._sweep(until))
+            return
+        self._leave()
+
+    def _leave(self) -> None:
+        self._records.remove(self.pid)
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    def _close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self.close_stdin()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _kill(self) -> None:
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: int) -> bool:
+        """Whether there was anyone to signal."""
+        if not self.pid:
+            return False
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def _set_timer(self, delay: float | None, callback: Callable[[], None] | None = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if delay is None or callback is None else self._loop.call_later(delay, callback)

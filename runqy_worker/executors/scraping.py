@@ -1,0 +1,65 @@
+"""Finds JSON objects in a line that holds other text too: a print without a line break, output of two threads."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Found: TypeAlias = tuple[int, int, dict[str, Any]]
+"""Where an object begins and ends, and roughly what is in it."""
+
+_OBJECT = re.compile(r'\{\s*"')
+_DECODER = json.JSONDecoder(strict=False, parse_int=float)
+_SLACK = 64 * 1024
+_ATTEMPT_COST = 16
+_SEEK_COST = 1 / 32
+"""Working out where in the text an attempt failed takes time too, if little."""
+
+
+def find_objects(line: bytes, key: str) -> list[Found]:
+    """Each outermost JSON object in the line that has `key`.
+
+    The content serves to recognise the object only: its text is read as Latin-1, and integers as floats. The work is
+    bounded by a few times the line's length; once that is spent, only objects that begin with `key` are looked for.
+    """
+    quoted = f'"{key}"'
+    last = line.rfind(quoted.encode())
+    if last < 0:
+        return []
+    text = line.decode("latin-1")
+    found: list[Found] = []
+    for pattern in (_OBJECT, re.compile(r"\{\s*" + re.escape(quoted))):
+        found = []
+        for candidate in _scan(text, pattern, last):
+            if candidate is None:
+                break
+            if key in candidate[2]:
+                found.append(candidate)
+        else:
+            break
+    return found
+
+
+def _scan(text: str, pattern: re.Pattern[str], last: int) -> Iterator[Found | None]:
+    """Outermost objects that begin like `pattern` before `last`; None, and no more, when that takes too long."""
+    budget = 4.0 * len(text) + _SLACK
+    position = 0
+    while (match := pattern.search(text, position)) is not None and match.start() < last:
+        if budget <= 0:
+            yield None
+            return
+        start = match.start()
+        try:
+            content, position = _DECODER.raw_decode(text, start)
+        except json.JSONDecodeError as error:
+            budget -= error.pos - start + error.pos * _SEEK_COST + _ATTEMPT_COST
+            position = start + 1
+        except RecursionError:
+            budget -= len(text) - start
+            position = start + 1
+        else:
+            yield start, position, content

@@ -1,0 +1,1 @@
+"""A good citizen of the host: exit codes, signals, build information."""

@@ -1,0 +1,75 @@
+"""What the process's exit code says. The numbers are those of sysexits.h where it has one."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from runqy_worker.domain.errors import (
+    BackendAuthError,
+    BackendError,
+    ConfigError,
+    DegradedError,
+    DeploymentError,
+    ExecutorStartError,
+    RegistrationError,
+    RunqyError,
+)
+
+UNAUTHORIZED, FORBIDDEN = 401, 403
+
+
+class ExitCode(IntEnum):
+    """Service managers restart after all of these but `USAGE`, `NOPERM` and `CONFIG`, which time can't heal."""
+
+    OK = 0
+    FAILURE = 1
+    """The command did what it is for, and the answer is no."""
+    USAGE = 64
+    """Wrong arguments."""
+    UNAVAILABLE = 69
+    """The control server or the backend can't be reached."""
+    SOFTWARE = 70
+    """A fault of this program."""
+    TEMPFAIL = 75
+    """It may work later: a deploy failed, or the task code did not become ready."""
+    NOPERM = 77
+    """The server or the backend refuses our key, or the system a file."""
+    CONFIG = 78
+    """The configuration can't be used."""
+    DEGRADED = 80
+    """The task code's process could not be kept alive, and `recovery.on_degraded` is `exit`."""
+    INTERRUPTED = 130
+    """Ended by Ctrl-C."""
+    PIPE = 141
+    """Whoever read the output went away."""
+
+
+def for_error(error: BaseException) -> ExitCode:
+    """The exit code that tells of `error`."""
+    if isinstance(error, DeploymentError):
+        return _for_deployment(error)
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    return ExitCode.SOFTWARE
+
+
+def _for_deployment(error: DeploymentError) -> ExitCode:
+    if isinstance(error, RegistrationError) and error.status in (UNAUTHORIZED, FORBIDDEN):
+        return ExitCode.NOPERM
+    if not error.retryable:
+        return ExitCode.CONFIG
+    return ExitCode.UNAVAILABLE if error.step == "register" else ExitCode.TEMPFAIL
+
+
+_CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
+    (ConfigError, ExitCode.CONFIG),
+    (BackendAuthError, ExitCode.NOPERM),
+    (BackendError, ExitCode.UNAVAILABLE),
+    (ExecutorStartError, ExitCode.TEMPFAIL),
+    (DegradedError, ExitCode.DEGRADED),
+    (RunqyError, ExitCode.FAILURE),
+    (KeyboardInterrupt, ExitCode.INTERRUPTED),
+    (BrokenPipeError, ExitCode.PIPE),
+)
+"""The first that fits; narrow classes before their bases."""
