@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ def measure(client: redis.Redis, directory: Path, addr: str, args: argparse.Name
         client, one_shot, cores, args.one_shot_tasks
     )
     plans[f"bare spawns, {cores} at once, per s"] = lambda: measures.spawn_rate(one_shot, args.one_shot_tasks, cores)
-    rounds = [{name: plan() for name, plan in plans.items()} for _ in range(args.repeat)]
+    rounds = [{name: _told(name, plan()) for name, plan in plans.items()} for _ in range(args.repeat)]
     results: dict[str, Any] = {
         "machine": f"{cores} cores, {platform.machine()}, Python {platform.python_version()}",
         "redis": client.info("server")["redis_version"],
@@ -74,6 +75,12 @@ def measure(client: redis.Redis, directory: Path, addr: str, args: argparse.Name
         "daemon, MiB resident when ready": round(before, 1),
         f"daemon, MiB resident after {args.tasks} tasks": round(after, 1),
     }
+
+
+def _told(name: str, value: float) -> float:
+    """Show a single measurement while the rest goes on."""
+    print(f"  {name}: {value:,.0f}", file=sys.stderr, flush=True)
+    return value
 
 
 if __name__ == "__main__":

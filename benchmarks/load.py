@@ -37,9 +37,11 @@ def processed(client: redis.Redis) -> int:
     return int(client.get(PREFIX + "processed") or 0)
 
 
-def throughput(client: redis.Redis, count: int, *, limit: float = 120.0) -> float:
-    """Tasks per second between the first and the last of `count` settlements that are seen, sampled every 5 ms."""
-    begin = processed(client)
+def throughput(client: redis.Redis, count: int, *, begin: int = 0, limit: float = 120.0) -> float:
+    """Tasks per second between the first and the last settlement that is seen, sampled every 5 ms.
+
+    `begin` is what `processed` said before the `count` tasks were enqueued.
+    """
     target = begin + count
     deadline = time.monotonic() + limit
     first: tuple[float, int] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runqy_worker.backends.asynq.registry import AsynqRegistry
@@ -13,27 +14,40 @@ from runqy_worker.domain.registry import RunningTask, WorkerSnapshot
 from runqy_worker.engine.engine import EngineState
 from runqy_worker.telemetry.figures import Figures
 from runqy_worker.telemetry.heartbeat import Heartbeat
+from runqy_worker.telemetry.tail import Tail
 
 if TYPE_CHECKING:
+    import logging
+
     from runqy_worker.app.context import Context
     from runqy_worker.app.lane import Lane
     from runqy_worker.backends.asynq.options import RedisOptions
     from runqy_worker.domain.task import Task
-    from runqy_worker.telemetry.tail import Tail
 
 STOP_PATIENCE = 3.0
 """Seconds that taking the worker off the lists may take; the entries expire by themselves."""
 
 
-class Beats:
-    """One heartbeat per Redis, each telling of the lanes that work there."""
+@dataclass(frozen=True, slots=True)
+class Heart:
+    """One heartbeat with what it stands on."""
 
-    def __init__(self, context: Context, tail: Tail) -> None:
+    heartbeat: Heartbeat
+    registry: AsynqRegistry
+    tail: Tail
+    beating: asyncio.Task[None]
+
+
+class Beats:
+    """One heartbeat per Redis, each telling of the lanes that work there, with the lines of `logger`."""
+
+    def __init__(self, context: Context, logger: logging.Logger) -> None:
         self._context = context
-        self._tail = tail
+        self._logger = logger
+        self._figures = Figures(context.listener, context.clock)
         self._started_at = context.clock.time()
         self._lanes: dict[RedisOptions, list[Lane]] = {}
-        self._hearts: dict[RedisOptions, tuple[Heartbeat, AsynqRegistry, asyncio.Task[None]]] = {}
+        self._hearts: dict[RedisOptions, Heart] = {}
 
     async def add(self, lane: Lane) -> None:
         """Tell of this lane from now on; the first beat goes out before this returns, if Redis answers."""
@@ -47,16 +61,19 @@ class Beats:
             return
         context = self._context
         registry = AsynqRegistry(options, listener=context.listener, clock=context.clock)
-        heart = Heartbeat(
+        tail = Tail()
+        self._logger.addHandler(tail)
+        heartbeat = Heartbeat(
             registry,
             lambda: self._snapshot(lanes),
-            self._tail,
-            figures=Figures(context.listener, context.clock),
+            tail,
+            figures=self._figures,
             listener=context.listener,
             clock=context.clock,
         )
-        await heart.beat_now()
-        self._hearts[options] = (heart, registry, asyncio.create_task(heart.run(), name="heartbeat"))
+        await heartbeat.beat_now()
+        beating = asyncio.create_task(heartbeat.run(), name="heartbeat")
+        self._hearts[options] = Heart(heartbeat, registry, tail, beating)
 
     async def moved(self, lane: Lane, old: RedisOptions) -> None:
         """The lane's Redis or its credentials changed: beat there, and no more with the old ones."""
@@ -70,14 +87,16 @@ class Beats:
     async def leave(self) -> None:
         """Take this worker off every list."""
         await asyncio.gather(*(self._end(options, leave=True) for options in list(self._hearts)))
+        self._figures.close()
 
     async def _end(self, options: RedisOptions, *, leave: bool) -> None:
-        heart, registry, beating = self._hearts.pop(options)
+        heart = self._hearts.pop(options)
         if leave:
-            await asyncio.wait([asyncio.create_task(heart.leave())], timeout=STOP_PATIENCE)
-        beating.cancel()
-        await asyncio.wait([beating])
-        await registry.close()
+            await asyncio.wait([asyncio.create_task(heart.heartbeat.leave())], timeout=STOP_PATIENCE)
+        heart.beating.cancel()
+        await asyncio.wait([heart.beating])
+        await heart.registry.close()
+        self._logger.removeHandler(heart.tail)
 
     def _snapshot(self, lanes: list[Lane]) -> WorkerSnapshot:
         context = self._context

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from runqy_worker.app.redis_access import redis_options
 from runqy_worker.backends.asynq.backend import AsynqBackend
 from runqy_worker.deployment.deployer import Deployer
-from runqy_worker.domain.errors import DeploymentError, ExecutorStartError, RunqyError
+from runqy_worker.domain.errors import ExecutorStartError, RunqyError
 from runqy_worker.domain.events import Level, Notice
 from runqy_worker.domain.ports import ExecutorHealth, ExecutorState
 from runqy_worker.engine.engine import Engine
@@ -59,6 +60,7 @@ class Lane:
         self._boot: asyncio.Task[None] | None = None
         self._stopping = False
         self._changing = asyncio.Lock()
+        self._retry_now = asyncio.Event()
         self._credentials_asked = float("-inf")
         self.degraded = asyncio.Event()
         self.weights: dict[str, int] = {}
@@ -117,18 +119,20 @@ class Lane:
     async def reload(self) -> None:
         """Deploy what the server and the repository offer now, and switch to it; take over new settings too.
 
+        A lane that is not ready yet tries again at once instead.
+
         Raises:
             RunqyError: The old release goes on serving.
         """
         async with self._changing:
             if self.executor is None:
-                raise DeploymentError(f"{self.parent}: nothing is deployed yet", step="reload")
+                self._retry_now.set()
+                return
             registration = await self._register(once=True)
             release = await self._deployer.deploy(registration)
             launch = self._deployer.launch(release, registration)
-            await self.executor.switch(
-                launch, mode=self._switch_mode(), drain=self._context.config.worker.shutdown_timeout
-            )
+            config = self._context.config
+            await self.executor.switch(launch, mode=config.deployment.switch, drain=config.worker.shutdown_timeout)
             self._adopt(release)
             await self._reconfigure(registration)
 
@@ -259,10 +263,16 @@ class Lane:
                 message = f"{self.parent}: not ready, trying again in {pause:.0f} s: {error}"
                 fields = {"parent": self.parent}
                 context.listener.notice(Notice("bootstrap_failed", message, Level.ERROR, fields=fields))
-                await asyncio.sleep(pause)
+                await self._pause(pause)
                 delay = min(max(delay, 1.0) * 2, LONGEST_BOOTSTRAP_DELAY)
             else:
                 return
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, unless a reload asks for another attempt now."""
+        self._retry_now.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._retry_now.wait(), seconds)
 
     async def _watch_degraded(self, engine: Engine) -> None:
         await engine.degraded.wait()
@@ -287,7 +297,3 @@ class Lane:
             self.backend.reconfigure(self.options)
             self.backend.set_weights(self.weights)
             self.backend.set_store_result(registration.deployment.redis_storage)
-
-    def _switch_mode(self) -> str:
-        mode = self._context.config.deployment.switch
-        return "overlap" if mode == "auto" else mode

@@ -16,14 +16,13 @@ from runqy_worker.app.retry_delay import guarded
 from runqy_worker.deployment.local import LocalRegistrar
 from runqy_worker.deployment.registration import Registrar
 from runqy_worker.domain.clock import SystemClock
-from runqy_worker.domain.errors import ConfigError, RunqyError
+from runqy_worker.domain.errors import ConfigError, DegradedError, RunqyError
 from runqy_worker.domain.events import Fanout, Level, Notice
 from runqy_worker.domain.queues import parent_of
 from runqy_worker.engine.retrying import asynq_retry_delay
 from runqy_worker.executors.reaper import reap_leftovers
 from runqy_worker.telemetry.counts import Counts
 from runqy_worker.telemetry.logs import configure_logging
-from runqy_worker.telemetry.tail import Tail
 from runqy_worker.telemetry.task_log import TaskLog
 from runqy_worker.version import __version__
 
@@ -36,10 +35,6 @@ if TYPE_CHECKING:
     from runqy_worker.domain.events import Listener
     from runqy_worker.engine.middleware import Middleware
     from runqy_worker.engine.retrying import RetryDelay
-
-
-class DegradedError(RunqyError):
-    """A process could not be kept alive, and `recovery.on_degraded` is `exit`."""
 
 
 class Worker:
@@ -80,8 +75,6 @@ class Worker:
         clock = clock or SystemClock()
         rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
         logger = logger or configure_logging(config.log)
-        self._tail = Tail()
-        logger.addHandler(self._tail)
         self.counts = Counts(clock)
         self._task_log = TaskLog(logger, task_lines=config.log.task_lines, clock=clock)
         self._listener = Fanout(self._task_log, self.counts, *listeners)
@@ -99,7 +92,7 @@ class Worker:
             burst=burst,
             state_dir=state_dir,
         )
-        self._beats = Beats(self._context, self._tail)
+        self._beats = Beats(self._context, logger)
         names = defaultdict(list)
         for queue in config.queues:
             names[parent_of(queue)].append(queue)
@@ -110,6 +103,7 @@ class Worker:
         self._runner: asyncio.Runner | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reloads: set[asyncio.Task[None]] = set()
+        self._is_quiet = False
 
     def bootstrap(self) -> None:
         """Register, deploy and start the task code; `run` then works.
@@ -251,11 +245,15 @@ class Worker:
         self._listener.notice(Notice("reload_finished", "the newest releases are serving"))
 
     def _quiet_lanes(self) -> None:
+        self._is_quiet = True
         self._listener.notice(Notice("quiet", "no more tasks are claimed; what runs goes on"))
         for lane in self.lanes:
             lane.quiet()
 
     def _resume_lanes(self) -> None:
+        if not self._is_quiet:
+            return
+        self._is_quiet = False
         self._listener.notice(Notice("resumed", "tasks are claimed again"))
         for lane in self.lanes:
             lane.resume()

@@ -121,7 +121,7 @@ class Session:
 
 
 def _soon(retried: int, error: str, task: Task) -> float:  # noqa: ARG001 - the names of `RetryDelay`
-    return RETRY_DELAY * 2**retried
+    return RETRY_DELAY * 2.0**retried
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from runqy_worker.domain.errors import ExecutorStartError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from runqy_worker.domain.task import Task
     from runqy_worker.executors.context import Context
 
+LAST_WORDS = 1.0
+"""Seconds that a process gets to end by itself after it reported that it can't start."""
 STDERR_LINE = 64 * 1024
 """Bytes of a line on stderr that are kept."""
 
@@ -98,6 +101,8 @@ class Session:
             await self._give_up()
         except ExecutorStartError as failure:
             error = str(failure)
+            with contextlib.suppress(TimeoutError):  # it knows that it failed: let it say why, and end by itself
+                await asyncio.wait_for(self.wait_gone(), LAST_WORDS)
             await self._give_up()
         except asyncio.CancelledError:
             self._ready.cancel()

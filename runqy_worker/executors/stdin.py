@@ -45,9 +45,12 @@ class StdinPipe:
                 self._loop.add_writer(self._fd, self._continue)
 
     def unread(self) -> int:
-        """Bytes written of which it is sure that the process never read them; also after its death, until closed."""
+        """Bytes written of which it is sure that the process never read them; also after its death.
+
+        Once the pipe was closed here, that is only known if the process had closed it before.
+        """
         if self._fd < 0:
-            return 0
+            return self._lost if self._broken else 0
         in_pipe: int = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, b"\0\0\0\0"))[0]
         return in_pipe + self._lost + sum(map(len, self._backlog))
 
@@ -55,6 +58,8 @@ class StdinPipe:
         """The process reads the end of file after what is in the pipe."""
         if self._fd < 0:
             return
+        if self._broken:
+            self._lost = self.unread()
         if self._backlog:
             self._loop.remove_writer(self._fd)
             self._backlog.clear()

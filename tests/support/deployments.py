@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from runqy_worker.config.model import Config, DeploymentConfig, GitConfig
@@ -15,6 +14,8 @@ from runqy_worker.deployment.deployer import Deployer
 from runqy_worker.domain.events import Notice, Silent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runqy_worker.deployment.releases import ReleaseDir
 
 
@@ -94,11 +95,8 @@ class Deployments(Silent):
 
     def holding(self, text: str) -> list[str]:
         """Files below the site that contain a text."""
-        found = []
-        for path in self.directory.rglob("*"):
-            if path.is_file() and not path.is_symlink() and text.encode() in path.read_bytes():
-                found.append(str(path))
-        return found
+        files = (path for path in self.directory.rglob("*") if path.is_file() and not path.is_symlink())
+        return [str(path) for path in files if text.encode() in path.read_bytes()]
 
 
 def registration(

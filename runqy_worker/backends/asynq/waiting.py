@@ -145,7 +145,7 @@ class Waits:
         named = [slot for slot in slots if slot.link.client_id]
         for slot in slots:
             if slot not in named and slot.work is not None:
-                slot.work.cancel()  # still connecting, so it holds nothing
+                slot.work.cancel()  # it is still connecting, or the server won't say which client it is
         if not named:
             return
         commands = [("CLIENT", "UNBLOCK", slot.link.client_id) for slot in named]

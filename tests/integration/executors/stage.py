@@ -177,6 +177,6 @@ def is_ours(process: psutil.Process, directory: Path) -> bool:
 def alive(pid: int) -> bool:
     """Whether a process runs, be it nobody's child."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
         return False
