@@ -62,6 +62,11 @@ class Flow:
         self.emptied = asyncio.Event()
         executor.attach(self)
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether claimed tasks wait for a slot."""
+        return bool(self._waiting)
+
     def demand(self) -> int:
         """How many tasks to claim now: free slots, and a few to keep at hand while tasks are short."""
         if not self.claiming:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
     from runqy_worker.domain.settlement import Settlement
     from runqy_worker.engine.flow import Flow
     from runqy_worker.engine.outages import Outages
+
+
+GATHER = 0.002
+"""Seconds that outcomes are gathered while more tasks are at hand: a call for each would cost more than the tasks."""
+ENOUGH = 32
+"""Outcomes that are worth a call at once."""
 
 
 class Settler:
@@ -31,6 +38,8 @@ class Settler:
         flow = self._flow
         while True:
             await flow.outbox_filled.wait()
+            if flow.has_waiting and len(flow.outbox) < ENOUGH:
+                await asyncio.sleep(GATHER)
             flow.outbox_filled.clear()
             batch, flow.outbox = flow.outbox, []
             if not batch:

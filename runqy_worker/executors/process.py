@@ -9,6 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING, Protocol, cast
 
 from runqy_worker.domain.errors import ExecutorStartError
+from runqy_worker.executors.groups import group_lives, signal_group
 from runqy_worker.executors.guard import die_with_parent, prefer_as_oom_victim
 from runqy_worker.executors.stdin import StdinPipe
 
@@ -252,11 +253,13 @@ class Process:
 
     def _sweep(self, until: float) -> None:
         """Wait for the rest of the group, which got SIGTERM; in the end kill it."""
-        last = self._loop.time() >= until
-        if self._signal_group(signal.SIGKILL if last else 0) and not last:
+        now = self._loop.time()
+        if now < until + GROUP_PATIENCE and group_lives(self.pid):
+            if now >= until:
+                self._signal_group(signal.SIGKILL)
             self._set_timer(_GROUP_LOOK, lambda: self._sweep(until))
-            return
-        self._leave()
+        else:
+            self._leave()
 
     def _leave(self) -> None:
         self._records.remove(self.pid)
@@ -273,15 +276,9 @@ class Process:
     def _kill(self) -> None:
         self._signal_group(signal.SIGKILL)
 
-    def _signal_group(self, number: int) -> bool:
-        """Whether there was anyone to signal."""
-        if not self.pid:
-            return False
-        try:
-            os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True
+    def _signal_group(self, number: int) -> None:
+        if self.pid:
+            signal_group(self.pid, number)
 
     def _set_timer(self, delay: float | None, callback: Callable[[], None] | None = None) -> None:
         if self._timer is not None:

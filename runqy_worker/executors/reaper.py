@@ -18,6 +18,7 @@ import msgspec
 import psutil
 
 from runqy_worker.domain.events import Level
+from runqy_worker.executors.groups import signal_group, start_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 _PREFIX = "children-"
 _numbers = itertools.count(1)
-_START_TIME = 19
-"""Where the start time stands in /proc/<pid>/stat, counted from behind the command's name."""
 
 
 class ChildRecords:
@@ -48,7 +47,7 @@ class ChildRecords:
     def add(self, pid: int, env: Mapping[str, str]) -> None:
         """A child was started, as leader of its own session and process group."""
         if self._file is not None:
-            self._children[pid] = {"pid": pid, "started": _start_time(pid), "path": env.get("PATH", "")}
+            self._children[pid] = {"pid": pid, "started": start_time(pid), "path": env.get("PATH", "")}
             self._write_soon()
 
     def remove(self, pid: int) -> None:
@@ -83,7 +82,7 @@ def _store(file: Path, children: list[dict[str, Any]]) -> None:
     if not children:
         file.unlink(missing_ok=True)
         return
-    owner = {"pid": os.getpid(), "started": _start_time(os.getpid()), "boot": _boot_id()}
+    owner = {"pid": os.getpid(), "started": start_time(os.getpid()), "boot": _boot_id()}
     new = file.with_suffix(".new")
     file.parent.mkdir(parents=True, exist_ok=True)
     new.write_bytes(msgspec.json.encode({"owner": owner, "children": children}))
@@ -101,7 +100,7 @@ def reap_leftovers(state_dir: str | Path) -> int:
             content = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
             owner, children = content["owner"], content["children"]
             if owner["boot"] == _boot_id():
-                if _start_time(owner["pid"]) == owner["started"]:
+                if start_time(owner["pid"]) == owner["started"]:
                     continue
                 count += sum(_end_group(child["pid"], child["started"], child["path"]) for child in children)
         except (msgspec.MsgspecError, KeyError, TypeError):
@@ -113,18 +112,12 @@ def reap_leftovers(state_dir: str | Path) -> int:
 
 
 def _end_group(pid: int, started: int, path: str) -> bool:
-    leader = _start_time(pid)
+    leader = start_time(pid)
     if leader is not None:
         ours = leader == started
     else:
         ours = any(_is_left_of(member, pid, path) for member in psutil.process_iter())
-    if not ours:
-        return False
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+    return ours and signal_group(pid, signal.SIGKILL)
 
 
 def _is_left_of(process: psutil.Process, leader: int, path: str) -> bool:
@@ -135,16 +128,6 @@ def _is_left_of(process: psutil.Process, leader: int, path: str) -> bool:
         return process.uids().real == os.getuid() and process.environ().get("PATH", "") == path
     except (OSError, psutil.Error):
         return False
-
-
-def _start_time(pid: int) -> int | None:
-    """Clock ticks from boot to the process's start; None when there is no such process, or only its remains."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[_START_TIME])
 
 
 def _boot_id() -> str:

@@ -47,10 +47,10 @@ class StdinPipe:
     def unread(self) -> int:
         """Bytes written of which it is sure that the process never read them; also after its death.
 
-        Once the pipe was closed here, that is only known if the process had closed it before.
+        Once the pipe was closed here, it is not known of what was in the pipe then.
         """
         if self._fd < 0:
-            return self._lost if self._broken else 0
+            return self._lost
         in_pipe: int = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, b"\0\0\0\0"))[0]
         return in_pipe + self._lost + sum(map(len, self._backlog))
 
@@ -60,7 +60,8 @@ class StdinPipe:
             return
         if self._broken:
             self._lost = self.unread()
-        if self._backlog:
+        elif self._backlog:
+            self._lost += sum(map(len, self._backlog))
             self._loop.remove_writer(self._fd)
             self._backlog.clear()
         os.close(self._fd)

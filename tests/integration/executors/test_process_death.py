@@ -208,14 +208,16 @@ async def test_what_a_dead_child_started_does_not_delay_and_does_not_survive(sta
     await recorder.until(lambda: not alive(grandchild))
 
 
-async def test_stop_kills_the_whole_group_of_a_child_that_ignores_sigterm(stage: Stage, flag: Path) -> None:
+async def test_stop_kills_the_whole_group_of_a_child_that_ignores_sigterm(
+    stage: Stage, flag: Path, log: Path
+) -> None:
     executor, recorder = await stage.actor(ignore_term=True, concurrency=2)
     (pid,) = executor.health().pids
     executor.run(first := make_task("grandchild", hold=True))
     grandchild = await recorder.result(first)
-    executor.run(running := make_task("wait", file=str(flag)))
+    executor.run(running := make_task("wait", file=str(flag), log=str(log)))
     executor.run(behind := make_task())
-    await recorder.until(lambda: executor.room() == 0)
+    await recorder.until(log.read_text)
     await executor.stop(0.1)
     assert not alive(pid)
     assert not alive(grandchild)
