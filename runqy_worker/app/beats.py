@@ -52,8 +52,6 @@ class Beats:
     async def add(self, lane: Lane) -> None:
         """Tell of this lane from now on; the first beat goes out before this returns, if Redis answers."""
         options = lane.options
-        if options is None:
-            raise RuntimeError(f"lane {lane.parent} has not registered yet")
         lanes = self._lanes.setdefault(options, [])
         if lane not in lanes:
             lanes.append(lane)

@@ -6,24 +6,23 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from runqy_worker.app.parts import build_backend, build_engine, build_executor
 from runqy_worker.app.redis_access import redis_options
-from runqy_worker.backends.asynq.backend import AsynqBackend
 from runqy_worker.deployment.deployer import Deployer
 from runqy_worker.domain.errors import ExecutorStartError, RunqyError
 from runqy_worker.domain.events import Level, Notice
 from runqy_worker.domain.ports import ExecutorHealth, ExecutorState
-from runqy_worker.engine.engine import Engine
-from runqy_worker.engine.retrying import Verdicts
-from runqy_worker.executors.factory import make_executor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from runqy_worker.app.context import Context
+    from runqy_worker.backends.asynq.backend import AsynqBackend
     from runqy_worker.backends.asynq.options import RedisOptions
     from runqy_worker.deployment.answer import Registration
     from runqy_worker.deployment.releases import ReleaseDir
     from runqy_worker.domain.task import Task
+    from runqy_worker.engine.engine import Engine
     from runqy_worker.executors.factory import SwitchableExecutor
 
 LONGEST_BOOTSTRAP_DELAY = 300.0
@@ -59,12 +58,14 @@ class Lane:
         self._deployer = Deployer(context.config, parent, listener=context.listener, clock=context.clock)
         self._boot: asyncio.Task[None] | None = None
         self._stopping = False
+        self._quiet = False
+        self._served = False
         self._changing = asyncio.Lock()
         self._retry_now = asyncio.Event()
         self._credentials_asked = float("-inf")
+        self._options: RedisOptions | None = None
         self.degraded = asyncio.Event()
         self.weights: dict[str, int] = {}
-        self.options: RedisOptions | None = None
         self.release: ReleaseDir | None = None
         self.backend: AsynqBackend | None = None
         self.executor: SwitchableExecutor | None = None
@@ -75,6 +76,13 @@ class Lane:
         """Whether it has an engine that can run tasks."""
         return self.engine is not None
 
+    @property
+    def options(self) -> RedisOptions:
+        """Where its Redis is; not known before it has registered."""
+        if self._options is None:
+            raise RuntimeError(f"lane {self.parent} has not registered yet")
+        return self._options
+
     def health(self) -> ExecutorHealth:
         """Of its executor; STARTING while there is none."""
         return self.executor.health() if self.executor else ExecutorHealth(ExecutorState.STARTING)
@@ -84,37 +92,68 @@ class Lane:
         return self.engine.running() if self.engine else []
 
     async def bootstrap(self) -> None:
-        """Register, deploy, start the task code, once.
+        """Register, deploy, start the task code, once. Returns early, not `ready`, when a stop is asked for.
 
         Raises:
             RunqyError: What went wrong (registration, deployment or start of the process).
         """
+        await self._unless_stopped(self._make_ready)
+
+    async def run(self) -> None:
+        """Bootstrap until that succeeds, then work until stopped."""
+        try:
+            if not self.ready:
+                await self._unless_stopped(self._make_ready_patiently)
+            if self.engine is not None:
+                await self._serve(self.engine)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End what is left of a lane that does not run: a process that no engine took over, the use of a release."""
+        if self.executor is not None and not self._served:
+            await self.executor.stop(self._context.config.process.stop_grace)
+        self._deployer.close()
+
+    async def _unless_stopped(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Await `work()`, which a stop ends early."""
+        if self._stopping:
+            return
+        boot = self._boot = asyncio.create_task(work(), name=f"bootstrap {self.parent}")
+        try:
+            await asyncio.wait([boot])
+        finally:
+            self._boot = None
+            boot.cancel()
+            await asyncio.wait([boot])
+        if not boot.cancelled():
+            boot.result()
+
+    async def _serve(self, engine: Engine) -> None:
+        self._served = True
+        if self._quiet:
+            engine.quiet()
+        if self._stopping:
+            engine.request_stop()
+        watch = asyncio.create_task(self._watch_degraded(engine), name=f"watch {self.parent}")
+        try:
+            await engine.run()
+        finally:
+            watch.cancel()
+
+    async def _make_ready(self) -> None:
         registration = await self._register()
         await self._on_registered(self)
         executor = await self._start(registration)
         self.executor = executor
-        self.backend = self._make_backend(registration)
-        self.engine = self._make_engine(self.backend, executor)
+        self.backend = build_backend(
+            self._context, self.weights, self.options, store_result=registration.deployment.redis_storage
+        )
+        self.engine = build_engine(self._context, self.backend, executor, self._renew_credentials)
         fields = {"parent": self.parent, "queues": ",".join(self.weights)}
         if self.release is not None:
             fields["release"] = self.release.name
         self._context.listener.notice(Notice("ready", f"{self.parent}: ready to run tasks", fields=fields))
-
-    async def run(self) -> None:
-        """Bootstrap until that succeeds, then work until stopped."""
-        if not self.ready:
-            self._boot = asyncio.create_task(self._bootstrap_patiently(), name=f"bootstrap {self.parent}")
-            await asyncio.wait([self._boot])
-            if not self._boot.cancelled():
-                self._boot.result()
-        if self.engine is None:
-            return
-        watch = asyncio.create_task(self._watch_degraded(self.engine), name=f"watch {self.parent}")
-        try:
-            await self.engine.run()
-        finally:
-            watch.cancel()
-            self._deployer.close()
 
     async def reload(self) -> None:
         """Deploy what the server and the repository offer now, and switch to it; take over new settings too.
@@ -138,11 +177,13 @@ class Lane:
 
     def quiet(self) -> None:
         """Stop claiming."""
+        self._quiet = True
         if self.engine:
             self.engine.quiet()
 
     def resume(self) -> None:
         """Claim again."""
+        self._quiet = False
         if self.engine:
             self.engine.resume()
 
@@ -165,8 +206,8 @@ class Lane:
         answers = [await (source.once(name) if once else source.register(name)) for name in self._queues]
         first = answers[0]
         self.weights = {name: weight for answer in answers for name, weight in answer.weights.items()}
-        old, self.options = self.options, redis_options(self._context.config.redis, first.redis)
-        if old is not None and old != self.options:
+        old, self._options = self._options, redis_options(self._context.config.redis, first.redis)
+        if old is not None and old != self._options:
             await self._on_moved(self, old)
         return first
 
@@ -188,74 +229,20 @@ class Lane:
         return executor
 
     async def _start_release(self, release: ReleaseDir, registration: Registration) -> SwitchableExecutor:
-        config = self._context.config
-        executor = make_executor(
-            self._deployer.launch(release, registration),
-            concurrency=config.worker.concurrency,
-            process=config.process,
-            recovery=config.recovery,
-            listener=self._context.listener,
-            clock=self._context.clock,
-            rng=self._context.rng,
-            state_dir=self._context.state_dir,
-        )
+        executor = build_executor(self._context, self._deployer.launch(release, registration))
         await executor.start()
         return executor
 
     def _adopt(self, release: ReleaseDir) -> None:
         self.release = self._deployer.confirm(release)
 
-    def _make_backend(self, registration: Registration) -> AsynqBackend:
-        config = self._context.config
-        if self.options is None:
-            raise RuntimeError(f"lane {self.parent} has not registered yet")
-        return AsynqBackend(
-            self.weights,
-            options=self.options,
-            worker_id=self._context.worker_id,
-            lease=config.lease,
-            lifecycle=config.lifecycle,
-            max_retry=config.retry.max_retry,
-            strict_priority=config.worker.strict_priority,
-            wait_connections=config.worker.wait_connections,
-            plain_keys=config.compat.plain_keys,
-            store_result=registration.deployment.redis_storage,
-            listener=self._context.listener,
-            clock=self._context.clock,
-            rng=self._context.rng,
-        )
-
-    def _make_engine(self, backend: AsynqBackend, executor: SwitchableExecutor) -> Engine:
-        context = self._context
-        config = context.config
-        verdicts = Verdicts(
-            retry_delay=context.retry_delay,
-            max_deaths=config.recovery.max_deaths,
-            max_reruns=config.recovery.max_reruns,
-            clock=context.clock,
-        )
-        return Engine(
-            backend,
-            executor,
-            verdicts,
-            renew_every=config.lease.renew_every,
-            shutdown_timeout=config.worker.shutdown_timeout,
-            stop_grace=config.process.stop_grace,
-            listener=context.listener,
-            clock=context.clock,
-            rng=context.rng,
-            middleware=context.middleware,
-            renew_credentials=self._renew_credentials,
-            burst=context.burst,
-        )
-
-    async def _bootstrap_patiently(self) -> None:
+    async def _make_ready_patiently(self) -> None:
         """Try for ever, with growing delay: a server that is down, a refused key, a broken commit may all heal."""
         context = self._context
         delay = context.config.bootstrap.retry_delay
         while True:
             try:
-                await self.bootstrap()
+                await self._make_ready()
             except RunqyError as error:
                 if context.config.bootstrap.give_up:
                     raise
@@ -293,7 +280,7 @@ class Lane:
 
     async def _reconfigure(self, registration: Registration) -> None:
         """Let the backend use new weights and credentials from its next operation on."""
-        if self.backend is not None and self.options is not None:
+        if self.backend is not None:
             self.backend.reconfigure(self.options)
             self.backend.set_weights(self.weights)
             self.backend.set_store_result(registration.deployment.redis_storage)

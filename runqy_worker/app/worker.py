@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from runqy_worker.app.beats import Beats
 from runqy_worker.app.context import Context, Source
 from runqy_worker.app.identity import make_worker_id
 from runqy_worker.app.lane import Lane
+from runqy_worker.app.mailbox import Mailbox
 from runqy_worker.app.retry_delay import guarded
 from runqy_worker.deployment.local import LocalRegistrar
 from runqy_worker.deployment.registration import Registrar
@@ -22,13 +24,12 @@ from runqy_worker.domain.queues import parent_of
 from runqy_worker.engine.retrying import asynq_retry_delay
 from runqy_worker.executors.reaper import reap_leftovers
 from runqy_worker.telemetry.counts import Counts
-from runqy_worker.telemetry.logs import configure_logging
+from runqy_worker.telemetry.logs import LOGGER_NAME, configure_logging, release_logging
 from runqy_worker.telemetry.task_log import TaskLog
 from runqy_worker.version import __version__
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from runqy_worker.config.model import Config
     from runqy_worker.domain.clock import Clock
@@ -42,15 +43,19 @@ class Worker:
 
     From synchronous code: `bootstrap()` and then `run()`, or `run()` alone. From a running event loop:
     `await start()` and then `await serve()`, or `serve()` alone. The `request_*` methods, `quiet`, `resume` and
-    `hurry` may be called from any thread.
+    `hurry` may be called from any thread and from signal handlers, also before it began. It works once: for a second
+    time, make another.
 
     Args:
         config: From `load_config`.
         retry_delay: Seconds that a failed task waits; asynq's formula when not given.
-        logger: Where log lines go; configured from `config.log` when not given.
+        logger: Where log lines go. When not given, the logger `runqy_worker`, which is set up as `config.log` says
+            while the worker works.
         middleware: Hooks around each task.
         listeners: Further listeners to what happens.
         burst: End once the queues are empty.
+        clock: Time.
+        rng: For jitter.
 
     Raises:
         ConfigError: The configuration names no queue.
@@ -74,7 +79,8 @@ class Worker:
         self.worker_id = make_worker_id()
         clock = clock or SystemClock()
         rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
-        logger = logger or configure_logging(config.log)
+        self._sets_up_log = logger is None
+        logger = logger or logging.getLogger(LOGGER_NAME)
         self.counts = Counts(clock)
         self._task_log = TaskLog(logger, task_lines=config.log.task_lines, clock=clock)
         self._listener = Fanout(self._task_log, self.counts, *listeners)
@@ -101,7 +107,7 @@ class Worker:
             for parent, queues in names.items()
         ]
         self._runner: asyncio.Runner | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._mailbox = Mailbox()
         self._reloads: set[asyncio.Task[None]] = set()
         self._is_quiet = False
 
@@ -111,7 +117,11 @@ class Worker:
         Raises:
             RunqyError: No parent queue could be made ready.
         """
-        self._run(self.start)
+        try:
+            self._run(self.start)
+        except BaseException:
+            self._close_runner()
+            raise
 
     def run(self) -> None:
         """Work until asked to stop.
@@ -123,27 +133,27 @@ class Worker:
         try:
             self._run(self.serve)
         finally:
-            if self._runner is not None:
-                self._runner.close()
-                self._runner = None
+            self._close_runner()
 
     async def start(self) -> None:
         """`bootstrap` for asynchronous code. Lanes that fail while another succeeds are tried again by `serve`."""
-        self._loop = asyncio.get_running_loop()
-        await self._reap()
-        waiting = [lane for lane in self.lanes if not lane.ready]
-        results = await asyncio.gather(*(lane.bootstrap() for lane in waiting), return_exceptions=True)
-        errors = [result for result in results if isinstance(result, BaseException)]
-        unexpected = [error for error in errors if not isinstance(error, RunqyError)]
-        if unexpected or len(errors) == len(self.lanes):
-            await self._beats.leave()
-            raise (unexpected or errors)[0]
-        for error in errors:
-            self._listener.notice(Notice("bootstrap_failed", str(error), Level.ERROR))
+        self._begin()
+        try:
+            await self._reap()
+            results = await asyncio.gather(*(lane.bootstrap() for lane in self.lanes), return_exceptions=True)
+            _raise_if_hopeless(results)
+        except BaseException:
+            await asyncio.gather(*(lane.close() for lane in self.lanes))
+            await self._end()
+            raise
+        for lane, error in zip(self.lanes, results, strict=True):
+            if error is not None:
+                message = f"{lane.parent}: not ready, will be tried again: {error}"
+                self._listener.notice(Notice("bootstrap_failed", message, Level.ERROR, fields={"parent": lane.parent}))
 
     async def serve(self) -> None:
-        """`run` for asynchronous code."""
-        self._loop = asyncio.get_running_loop()
+        """`run` for asynchronous code. Cancelling it drains, too."""
+        self._begin()
         if not any(lane.ready for lane in self.lanes):
             await self._reap()
         message = f"worker {self.worker_id} starting, version {__version__}"
@@ -164,32 +174,32 @@ class Worker:
             for reload in self._reloads:
                 reload.cancel()
             await asyncio.gather(watch, *self._reloads, return_exceptions=True)
-            await self._beats.leave()
             self._task_log.flush()
             self._listener.notice(Notice("worker_stopped", f"worker {self.worker_id} stopped"))
+            await self._end()
         for work in [*works, watch]:
             if not work.cancelled():
                 work.result()
 
     def request_stop(self) -> None:
         """Drain, then end `run`. While bootstrapping: give that up."""
-        self._on_loop(self._stop_lanes)
+        self._mailbox.post(self._stop_lanes)
 
     def hurry(self) -> None:
         """Stop without waiting for running tasks; they are given back."""
-        self._on_loop(self._hurry_lanes)
+        self._mailbox.post(self._hurry_lanes)
 
     def quiet(self) -> None:
         """Claim no more tasks; what runs goes on."""
-        self._on_loop(self._quiet_lanes)
+        self._mailbox.post(self._quiet_lanes)
 
     def resume(self) -> None:
         """Claim tasks again."""
-        self._on_loop(self._resume_lanes)
+        self._mailbox.post(self._resume_lanes)
 
     def request_reload(self) -> None:
         """Deploy the newest commit in the background; on failure the old release goes on, and the log says why."""
-        self._on_loop(self._start_reload)
+        self._mailbox.post(self._start_reload)
 
     async def reload(self) -> None:
         """Deploy the newest commit of every lane and switch to it.
@@ -266,12 +276,31 @@ class Worker:
         for lane in self.lanes:
             lane.request_stop()
 
-    def _run(self, main: Callable[[], object]) -> None:
+    def _run(self, main: Callable[[], Coroutine[None, None, None]]) -> None:
         if self._runner is None:
             self._runner = asyncio.Runner()
-        self._runner.run(main())  # type: ignore[arg-type]  # each is a coroutine function
+        self._runner.run(main())
 
-    def _on_loop(self, action: Callable[[], object]) -> None:
-        if self._loop is None:
-            return
-        self._loop.call_soon_threadsafe(action)
+    def _close_runner(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+
+    def _begin(self) -> None:
+        if self._sets_up_log and not self._mailbox.is_open:
+            configure_logging(self.config.log)
+        self._mailbox.open()
+
+    async def _end(self) -> None:
+        self._mailbox.close()
+        await self._beats.leave()
+        if self._sets_up_log:
+            release_logging()
+
+
+def _raise_if_hopeless(results: list[BaseException | None]) -> None:
+    """Raise what went wrong, unless some lane is well and the others may be helped by trying again."""
+    errors = [result for result in results if result is not None]
+    unexpected = [error for error in errors if not isinstance(error, RunqyError)]
+    if unexpected or len(errors) == len(results):
+        raise (unexpected or errors)[0]

@@ -178,6 +178,7 @@ class MemoryStore:
             elif task.state == "completed" and task.keep_until <= now:
                 task.state = "deleted"
         for task in reversed(lapsed):
+            task.reruns += 1
             self.push(task, front=True)
 
     def owned(self, task: Task) -> StoredTask | None:

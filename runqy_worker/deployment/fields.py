@@ -22,9 +22,9 @@ class Fields:
         self.problems = problems
         self._value: dict[str, Any] = value if isinstance(value, dict) else {}
 
-    def inner(self, key: str, *, required: bool = True) -> Fields:
-        """The object under `key`."""
-        return Fields(self._get(key, dict, {}, required=required), self._at(key), self.problems)
+    def inner(self, key: str) -> Fields:
+        """The object under `key`. Where it is missing, its required fields are."""
+        return Fields(self._get(key, dict, {}), self._at(key), self.problems)
 
     def text(self, key: str, *, required: bool = False) -> str:
         """The text under `key`; empty when it is absent. A required one must not be empty."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 _MASK = "***"
-_SHORTEST = 4  # masking shorter values would mask ordinary words and reveal nothing less
+_SHORTEST = 6  # masking shorter values would mask ordinary words and reveal nothing less
 
 
 class Redactor:

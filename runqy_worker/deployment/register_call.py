@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runqy_worker.config.model import ServerConfig
 
 PATH = "/worker/register"
-_LARGEST = 16 * 1024 * 1024
+_LARGEST = 1024 * 1024
 _CONNECT = 10.0
 _SHOWN = 300
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
@@ -110,7 +110,7 @@ class RegisterCall:
             ) as response,
         ):
             body_read = bytearray()
-            for chunk in response.iter_content(65536):
+            for chunk in response.iter_content(1):  # larger ones are waited for in full, however slowly they come
                 body_read += chunk
                 if time.monotonic() > deadline:
                     raise requests.ReadTimeout

@@ -35,7 +35,7 @@ class Launch:
 
     argv: tuple[str, ...]
     cwd: Path
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     mode: Mode = Mode.LONG_RUNNING
     startup_timeout: float = 300
     release: str = ""

@@ -36,7 +36,9 @@ class Verdicts:
     Args:
         retry_delay: How long a failed task waits.
         max_deaths: Process deaths charged to one task after which it is archived, whatever retries are left.
-        max_reruns: Involuntary re-runs of one task after which a further one counts as its failure.
+        max_reruns: Involuntary re-runs of one task after which a further one counts as its failure. Where not its
+            process but its worker came to an end, a further one is charged as a death: a task that takes its whole
+            worker down could go on for ever otherwise.
         clock: For `retry_at`, deadlines and waiting times.
     """
 
@@ -57,8 +59,8 @@ class Verdicts:
         return Settlement(task, Action.DISCARD)
 
     def before_start(self, task: Task) -> Settlement | None:
-        """Archive at once what must not run any more: past its deadline, waited too long, or too many deaths."""
-        if not (task.deadline or task.pending_timeout or task.deaths):
+        """Settle at once what must not run now: past its deadline, waited too long, too many deaths or re-runs."""
+        if not (task.deadline or task.pending_timeout or task.deaths or task.reruns):
             return None
         now = self._clock.time()
         if task.deadline and now >= task.deadline:
@@ -69,6 +71,8 @@ class Verdicts:
             return Settlement(task, Action.ARCHIVE, error=error)
         if task.deaths >= self._max_deaths:
             return Settlement(task, Action.ARCHIVE, error=f"poison: {task.deaths} process deaths charged to this task")
+        if task.reruns >= (self._max_reruns + 1) * (task.deaths + 1):
+            return self._failed(task, Failed(f"interrupted {task.reruns} times, also by the end of workers", death=True))
         return None
 
     def _failed(self, task: Task, outcome: Failed) -> Settlement:

@@ -48,6 +48,10 @@ class RestartPolicy:
         self._restarts += 1
         return min(delay, config.max_delay) * self._rng.uniform(1 - JITTER, 1 + JITTER)
 
+    def absolve(self) -> None:
+        """The last crash turned out to be a task's doing: it counts no longer."""
+        self._restarts = max(0, self._restarts - 1)
+
     def forget(self) -> None:
         """Begin a new series: another release took over, or the process proved to work."""
         self._restarts = 0

@@ -78,6 +78,7 @@ class LongRunningExecutor:
         self._switching = asyncio.Lock()
         self._suspects: deque[Task] = deque()
         self._isolating = False
+        self._unexplained = False
 
     def attach(self, sink: Sink) -> None:
         """See `Executor`."""
@@ -221,10 +222,14 @@ class LongRunningExecutor:
         culprit = remains.culprit
         self._announce_crash(child, remains)
         if culprit is not None:
+            if culprit.alone and self._unexplained:  # the crash that it was suspected of is charged to it, too
+                self._policy.absolve()
+                self._unexplained = False
             self.sink.finished(culprit, Failed(remains.death, retryable=True, death=True))
         elif self._stopping:
             self._release(remains.suspects, remains.death)
         else:
+            self._unexplained = bool(remains.suspects)
             self._isolate(remains.suspects)
         for task in remains.unread:
             self.sink.finished(task, Released(reason=remains.death))

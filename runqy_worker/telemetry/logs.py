@@ -18,14 +18,22 @@ LOGGER_NAME = "runqy_worker"
 
 
 class _OurHandler(logging.StreamHandler[TextIO]):
-    """Marked as ours, so that configuring a second time replaces it and nobody else's."""
+    """Marked as ours, so that configuring a second time replaces it and nobody else's.
+
+    Attributes:
+        users: How many configured it and did not release it yet.
+        before: Level and `propagate` of the logger before the first of them.
+    """
+
+    users = 0
+    before = (logging.NOTSET, True)
 
 
 def configure_logging(log: LogConfig, *, stream: TextIO | None = None) -> logging.Logger:
     """Make the logger `runqy_worker` write to `stream` as configured, and return it.
 
     What other libraries log (from WARNING) takes the same form, unless the root logger already has a handler.
-    Calling it again replaces what it did before. Not for programs that embed the worker: they hand it a logger.
+    Calling it again replaces what it did before; `release_logging` undoes it.
 
     Args:
         log: Level and format.
@@ -34,11 +42,11 @@ def configure_logging(log: LogConfig, *, stream: TextIO | None = None) -> loggin
     target = sys.stderr if stream is None else stream
     logger = logging.getLogger(LOGGER_NAME)
     root = logging.getLogger()
-    for owner in (logger, root):
-        for handler in [*owner.handlers]:
-            if isinstance(handler, _OurHandler):
-                owner.removeHandler(handler)
     handler = _OurHandler(target)
+    former = _ours(logger)
+    handler.users = former.users + 1 if former else 1
+    handler.before = former.before if former else (logger.level, logger.propagate)
+    _remove(former)
     handler.setFormatter(make_formatter(log.format, target))
     logger.addHandler(handler)
     logger.setLevel(log.level.upper())
@@ -46,6 +54,29 @@ def configure_logging(log: LogConfig, *, stream: TextIO | None = None) -> loggin
     if not root.handlers:
         root.addHandler(handler)
     return logger
+
+
+def release_logging() -> None:
+    """Undo one `configure_logging`; with the last one the loggers are as they were before."""
+    logger = logging.getLogger(LOGGER_NAME)
+    handler = _ours(logger)
+    if handler is None:
+        return
+    handler.users -= 1
+    if handler.users == 0:
+        _remove(handler)
+        logger.setLevel(handler.before[0])
+        logger.propagate = handler.before[1]
+
+
+def _ours(logger: logging.Logger) -> _OurHandler | None:
+    return next((handler for handler in logger.handlers if isinstance(handler, _OurHandler)), None)
+
+
+def _remove(handler: _OurHandler | None) -> None:
+    if handler is not None:
+        logging.getLogger(LOGGER_NAME).removeHandler(handler)
+        logging.getLogger().removeHandler(handler)
 
 
 def make_formatter(

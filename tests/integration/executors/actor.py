@@ -40,7 +40,7 @@ def grandchild(task_id: str, *, hold: bool) -> int:
     return subprocess.Popen([sys.executable, "-ISc", code], stdin=keep, stdout=keep, stderr=keep).pid
 
 
-def do(task: dict[str, Any]) -> None:  # noqa: C901, PLR0912 - a list of tricks
+def do(task: dict[str, Any]) -> None:  # noqa: PLR0912 - a list of tricks
     task_id, payload = task["task_id"], task["payload"] or {}
     what = payload.get("do", "echo")
     if "log" in payload:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from integration.executors.stage import Stage, is_ours
+from integration.executors.stage import Mark, Stage, is_ours
 
 from runqy_worker.domain.ports import ExecutorState
 
@@ -29,14 +29,12 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 @pytest.fixture
-def flag(tmp_path: Path) -> Path:
-    """A file that does not exist yet; processes may wait for it."""
-    return tmp_path / "flag"
+def flag(stage: Stage) -> Mark:
+    """A file that processes may wait for."""
+    return stage.mark("flag")
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Path:
+def log(stage: Stage) -> Mark:
     """A file that processes append to."""
-    path = tmp_path / "log"
-    path.touch()
-    return path
+    return stage.mark("log")

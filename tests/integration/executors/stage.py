@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import signal
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,13 +40,37 @@ def actor_launch(directory: Path, *, mode: Mode = Mode.LONG_RUNNING, **options: 
     return replace(launch, **own)  # type: ignore[arg-type]  # checked by the dataclass's own fields
 
 
-def make_task(do: str = "echo", *, task_id: str = "", timeout: float = 0, deadline: float = 0, **payload: object) -> Task:
+def make_task(
+    do: str = "echo", *, task_id: str = "", timeout: float = 0, deadline: float = 0, **payload: object
+) -> Task:
     """A task that makes the actor do something."""
     number = next(_numbers)
     body = json.dumps({"do": do, **payload}).encode()
     return Task(
         task_id or f"task-{number}", "job", body, "q.default", timeout=timeout, deadline=deadline, token=f"me/{number}"
     )
+
+
+class Mark:
+    """A file through which a test and its processes talk: they wait for it, or append words to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def put(self) -> None:
+        """Let it exist."""
+        self._path.touch()
+
+    def remove(self) -> None:
+        """Let it not exist."""
+        self._path.unlink()
+
+    def words(self) -> list[str]:
+        """What was appended so far."""
+        return self._path.read_text().split() if self._path.exists() else []
 
 
 @dataclass
@@ -165,6 +190,14 @@ class Stage:
         launch = actor_launch(self.directory, mode=mode, **options)
         return await self.start(launch, concurrency=concurrency, process=process, recovery=recovery)
 
+    async def one_shot(self, **settings: Any) -> tuple[SwitchableExecutor, Recorder]:
+        """The same with a fresh actor for each task."""
+        return await self.actor(mode=Mode.ONE_SHOT, **settings)
+
+    def mark(self, name: str) -> Mark:
+        """A file of the test's directory."""
+        return Mark(self.directory / name)
+
 
 def is_ours(process: psutil.Process, directory: Path) -> bool:
     """Whether a process belongs to the test that works in this directory; zombies belong to every test."""
@@ -172,6 +205,13 @@ def is_ours(process: psutil.Process, directory: Path) -> bool:
         return process.status() == psutil.STATUS_ZOMBIE or process.cwd() == str(directory)
     except psutil.Error:
         return False
+
+
+async def freeze(pid: int) -> None:
+    """Stop a process where it is: it reads nothing any more."""
+    os.kill(pid, signal.SIGSTOP)
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.001)
 
 
 def alive(pid: int) -> bool:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from integration.executors.stage import Recorder, Stage, alive, make_task
+from integration.executors.stage import Mark, Recorder, Stage, alive, freeze, make_task
 
 from runqy_worker.domain.outcome import Completed, Failed, Outcome, Released
 from runqy_worker.domain.ports import ExecutorState
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from runqy_worker.domain.task import Task
 
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     ],
 )
 async def test_death_with_one_task_is_charged_to_it_and_costs_the_worker_nothing(
-    stage: Stage, do: str, payload: dict[str, object], error: str
+    stage: Stage, do: str, payload: dict[str, Any], error: str
 ) -> None:
     executor, recorder = await stage.actor(recovery={"max_restarts": 1, "initial_delay": 60, "max_delay": 60})
     for _ in range(4):
@@ -43,7 +41,7 @@ async def test_death_with_one_task_is_charged_to_it_and_costs_the_worker_nothing
     assert executor.health().last_crash == error
 
 
-async def test_poison_among_eight_is_found_and_charged_alone(stage: Stage, log: Path) -> None:
+async def test_poison_among_eight_is_found_and_charged_alone(stage: Stage, log: Mark) -> None:
     executor, recorder = await stage.actor(concurrency=8)
     tasks = [make_task(value=number, log=str(log)) for number in range(7)]
     poison = make_task("exit", code=9, log=str(log))
@@ -53,14 +51,14 @@ async def test_poison_among_eight_is_found_and_charged_alone(stage: Stage, log: 
     await recorder.until(lambda: len(recorder.outcomes) == 8)
     assert (await recorder.failure(poison)).death
     assert [await recorder.result(task) for task in tasks if task is not poison] == list(range(7))
-    ran = log.read_text().split()
+    ran = log.words()
     assert ran.count(poison.id) == 2, "once among others, once alone"
     assert executor.health().crashes == 2
     assert executor.health().restarts == 1, "only the death that nobody could be charged with counts"
     await recorder.until(lambda: executor.room() == 8)
 
 
-async def test_poison_in_a_parallel_child_is_found_while_neighbours_pass(stage: Stage, flag: Path) -> None:
+async def test_poison_in_a_parallel_child_is_found_while_neighbours_pass(stage: Stage, flag: Mark) -> None:
     executor, recorder = await stage.actor(concurrency=4, threads=True)
     waiting = [make_task("wait", file=str(flag)) for _ in range(3)]
     for task in waiting:
@@ -68,7 +66,7 @@ async def test_poison_in_a_parallel_child_is_found_while_neighbours_pass(stage: 
     executor.run(poison := make_task("exit", code=9))
     await recorder.until(lambda: executor.health().crashes == 1)
     assert executor.room() == 0
-    flag.touch()
+    flag.put()
     assert (await recorder.failure(poison)).death
     for task in waiting:
         assert await recorder.result(task) == "waited"
@@ -83,7 +81,7 @@ async def test_two_poisons_are_both_found(stage: Stage) -> None:
     assert [isinstance(await recorder.outcome(task), Completed) for task in tasks] == [False, True, False, True]
 
 
-async def test_suspects_are_run_before_anything_else_with_no_neighbour(stage: Stage, flag: Path) -> None:
+async def test_suspects_are_run_before_anything_else_with_no_neighbour(stage: Stage, flag: Mark) -> None:
     executor, recorder = await stage.actor(concurrency=4, threads=True)
     suspect, poison = make_task("wait", file=str(flag)), make_task("exit", code=1)
     executor.run(suspect)
@@ -94,19 +92,19 @@ async def test_suspects_are_run_before_anything_else_with_no_neighbour(stage: St
     assert executor.room() == 0
     executor.cancel(poison.id)
     assert (await recorder.failure(poison)).error == "cancelled"
-    flag.touch()
+    flag.put()
     assert await recorder.result(suspect) == "waited"
     await recorder.until(lambda: executor.room() == 4)
 
 
-async def test_task_marked_alone_waits_for_its_neighbours_and_has_none(stage: Stage, flag: Path) -> None:
+async def test_task_marked_alone_waits_for_its_neighbours_and_has_none(stage: Stage, flag: Mark) -> None:
     executor, recorder = await stage.actor(concurrency=4, threads=True)
     executor.run(before := make_task("wait", file=str(flag)))
     alone = make_task(value="alone")
     alone.alone = True
     executor.run(alone)
     assert executor.room() == 0
-    flag.touch()
+    flag.put()
     assert await recorder.result(before) == "waited"
     assert await recorder.result(alone) == "alone"
     assert [task.id for task, _ in recorder.outcomes] == [before.id, alone.id]
@@ -126,7 +124,7 @@ async def test_death_between_tasks_counts_and_charges_nobody(stage: Stage) -> No
 async def test_line_that_a_dead_child_never_read_is_given_back_uncharged(stage: Stage) -> None:
     executor, recorder = await stage.actor()
     (pid,) = executor.health().pids
-    os.kill(pid, signal.SIGSTOP)
+    await freeze(pid)
     executor.run(task := make_task())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -135,10 +133,10 @@ async def test_line_that_a_dead_child_never_read_is_given_back_uncharged(stage: 
     assert not outcome.begun
 
 
-async def test_series_of_crashes_ends_degraded_and_everything_is_given_back(stage: Stage, log: Path) -> None:
+async def test_series_of_crashes_ends_degraded_and_everything_is_given_back(stage: Stage, log: Mark) -> None:
     executor, recorder = await stage.actor(die_after=0.01, starts=str(log), recovery={"max_restarts": 3})
     await recorder.until(lambda: executor.health().state is ExecutorState.DEGRADED)
-    assert len(log.read_text().split()) == 4, "the first start and three restarts"
+    assert len(log.words()) == 4, "the first start and three restarts"
     assert executor.room() == 0
     assert recorder.rooms[-1] == 0
     (notice,) = [notice for notice in recorder.notices if notice.action == "executor_degraded"]
@@ -163,9 +161,9 @@ async def test_without_recovery_the_first_uncharged_crash_degrades(stage: Stage)
         assert outcome.begun
 
 
-async def test_failing_restarts_count(stage: Stage, flag: Path) -> None:
+async def test_failing_restarts_count(stage: Stage, flag: Mark) -> None:
     executor, recorder = await stage.actor(fail_if=str(flag), recovery={"max_restarts": 2})
-    flag.touch()
+    flag.put()
     os.kill(executor.health().pids[0], signal.SIGKILL)
     await recorder.until(lambda: executor.health().state is ExecutorState.DEGRADED)
     assert executor.health().crashes == 3
@@ -208,16 +206,14 @@ async def test_what_a_dead_child_started_does_not_delay_and_does_not_survive(sta
     await recorder.until(lambda: not alive(grandchild))
 
 
-async def test_stop_kills_the_whole_group_of_a_child_that_ignores_sigterm(
-    stage: Stage, flag: Path, log: Path
-) -> None:
+async def test_stop_kills_the_whole_group_of_a_child_that_ignores_sigterm(stage: Stage, flag: Mark, log: Mark) -> None:
     executor, recorder = await stage.actor(ignore_term=True, concurrency=2)
     (pid,) = executor.health().pids
     executor.run(first := make_task("grandchild", hold=True))
     grandchild = await recorder.result(first)
     executor.run(running := make_task("wait", file=str(flag), log=str(log)))
     executor.run(behind := make_task())
-    await recorder.until(log.read_text)
+    await recorder.until(log.words)
     await executor.stop(0.1)
     assert not alive(pid)
     assert not alive(grandchild)

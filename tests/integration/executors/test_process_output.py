@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from integration.executors.stage import Stage, make_task
+from integration.executors.stage import Mark, Stage, make_task
 
 from runqy_worker.domain.launch import Mode
 from runqy_worker.domain.outcome import Completed
@@ -82,13 +82,13 @@ async def test_lines_of_ten_mebibytes_pass_both_ways(stage: Stage, mode: Mode) -
     assert await recorder.result(back) == "x" * size
 
 
-async def test_ten_mebibytes_to_a_child_that_does_not_read_don_t_block_the_loop(stage: Stage) -> None:
+async def test_ten_mebibytes_to_a_child_that_does_not_read_don_t_block_the_loop(stage: Stage, flag: Mark) -> None:
     executor, recorder = await stage.actor(concurrency=2)
-    blocker = make_task("wait", file=str(stage.directory / "flag"))
+    blocker = make_task("wait", file=str(flag))
     executor.run(blocker)
     executor.run(big := make_task("length", value="x" * 10 * 1024 * 1024))
     await recorder.until(lambda: executor.health().pids)
-    (stage.directory / "flag").touch()
+    flag.put()
     assert await recorder.result(blocker) == "waited"
     assert await recorder.result(big) == 10 * 1024 * 1024
 

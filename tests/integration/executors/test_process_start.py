@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from integration.executors.stage import Stage, actor_launch, make_task
+from integration.executors.stage import Mark, Stage, actor_launch, make_task
 
 from runqy_worker.domain.errors import ExecutorStartError
 from runqy_worker.domain.launch import Mode
@@ -69,12 +69,12 @@ async def test_silence_ends_with_the_startup_timeout_and_the_process(stage: Stag
     assert executor.health().pids == ()
 
 
-async def test_start_can_be_tried_again(stage: Stage, flag: Path) -> None:
-    flag.touch()
+async def test_start_can_be_tried_again(stage: Stage, flag: Mark) -> None:
+    flag.put()
     executor, recorder = stage.make(actor_launch(stage.directory, fail_if=str(flag)))
     with pytest.raises(ExecutorStartError, match="told to fail"):
         await executor.start()
-    flag.unlink()
+    flag.remove()
     await executor.start()
     executor.run(task := make_task(value=1))
     assert await recorder.result(task) == 1
@@ -132,10 +132,13 @@ async def test_stop_during_a_start_ends_it(stage: Stage) -> None:
         await start
 
 
+def oom_score_adj(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
 async def test_child_leads_its_own_session_and_is_the_preferred_oom_victim(stage: Stage) -> None:
     executor, _ = await stage.actor()
     (pid,) = executor.health().pids
     assert os.getsid(pid) == os.getpgid(pid) == pid
-    own = int(Path("/proc/self/oom_score_adj").read_text())
-    assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) == min(own + 300, 1000)
+    assert oom_score_adj(pid) == min(oom_score_adj(os.getpid()) + 300, 1000)
     assert psutil.Process(pid).num_fds() == 3

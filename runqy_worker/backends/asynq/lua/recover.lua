@@ -1,4 +1,5 @@
--- Gives tasks whose lease ran out back to the front of the line, uncharged; the oldest comes first.
+-- Gives tasks whose lease ran out back to the front of the line, uncharged; the oldest comes first. Each may have run
+-- in part, so it counts as run again.
 --
 -- A lease with a fraction was written by this program, in this server's time. A whole number was written by a Go
 -- worker, in its own time: those are only listed, when they are older than the cutoff.
@@ -40,6 +41,7 @@ for at = #lapsed - 1, 1, -2 do
     redis.call('HSET', task, 'state', 'pending', 'pending_since', since)
     redis.call('HDEL', task, 'token')
     redis.call('HINCRBY', task, 'recovered', 1)
+    redis.call('HINCRBY', task, 'reruns', 1)
     redis.call('PERSIST', task)
     redis.call('ZREM', KEYS[1], id)
     recovered[#recovered + 1] = id

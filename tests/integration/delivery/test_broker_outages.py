@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+if TYPE_CHECKING:
+    from integration.delivery.field import Field
+    from support.redis_server import RedisServer
+    from support.worker_site import WorkerProcess
+
+
+def begin(field: Field, count: int, **sections: dict[str, object]) -> tuple[list[str], list[WorkerProcess]]:
+    """Two workers in the middle of many short tasks."""
+    rng = random.Random(count)
+    ids = field.put([{"sleep": rng.choice([0, 0.001, 0.01])} for _ in range(count)])
+    workers = [field.quick(seed=seed, **sections) for seed in (1, 2)]
+    field.wait_until(lambda: sum(field.runs().values()) > 100, "tasks running")
+    return ids, workers
+
+
+def end(field: Field, ids: list[str], workers: list[WorkerProcess]) -> None:
+    """Everything was done once, by workers that never ended."""
+    field.wait_settled(len(ids))
+    field.assert_all_completed_once(ids)
+    assert [worker.stop() for worker in workers] == [0, 0]
+    assert all(worker.lines("lease_lost") == [] for worker in workers)
+
+
+def test_redis_restarted_under_load(fragile: Field, own_redis: RedisServer) -> None:
+    ids, workers = begin(fragile, 2_500)
+    for _ in range(3):
+        own_redis.stop()
+        time.sleep(0.3)
+        own_redis.start()
+        begun = sum(fragile.runs().values())
+        fragile.wait_until(lambda begun=begun: sum(fragile.runs().values()) > begun + 100, "the workers going on")  # type: ignore[misc]
+    end(fragile, ids, workers)
+
+
+def test_redis_killed_under_load(fragile: Field, own_redis: RedisServer) -> None:
+    ids, workers = begin(fragile, 2_500)
+    for _ in range(3):
+        own_redis.kill()
+        own_redis.start()
+        begun = sum(fragile.runs().values())
+        fragile.wait_until(lambda begun=begun: sum(fragile.runs().values()) > begun + 100, "the workers going on")  # type: ignore[misc]
+    end(fragile, ids, workers)
+
+
+def test_all_connections_cut_and_all_scripts_forgotten_again_and_again(fragile: Field) -> None:
+    ids, workers = begin(fragile, 2_500)
+    for turn in range(30):
+        if turn % 2:
+            fragile.client.script_flush()
+        fragile.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        fragile.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        time.sleep(0.05)
+    end(fragile, ids, workers)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 4.0])
+def test_a_pause_longer_than_the_lease_costs_no_living_worker_its_tasks(fragile: Field, seconds: float) -> None:
+    ids, workers = begin(fragile, 2_000, redis={"timeout": "2s", "connect_timeout": "1s"})
+    ids += fragile.put([{"sleep": seconds + 1}] * 2, prefix="long")
+    for _ in range(2):
+        fragile.client.execute_command("CLIENT", "PAUSE", int(seconds * 1000), "ALL")
+        time.sleep(seconds)
+        fragile.client.ping()
+    end(fragile, ids, workers)
+
+
+def test_a_frozen_redis_costs_no_living_worker_its_tasks(fragile: Field, own_redis: RedisServer) -> None:
+    ids, workers = begin(fragile, 2_000, redis={"timeout": "1s", "connect_timeout": "500ms"})
+    for _ in range(2):
+        own_redis.pause()
+        time.sleep(3)
+        own_redis.resume()
+        fragile.wait_until(lambda: not any(worker.lines("x") for worker in workers), "nothing")
+        time.sleep(0.5)
+    end(fragile, ids, workers)
+
+
+def test_outcomes_wait_for_a_redis_that_is_away(fragile: Field, own_redis: RedisServer) -> None:
+    ids = fragile.put([{"sleep": 0.5}] * 2)
+    worker = fragile.quick()
+    fragile.wait_until(lambda: len(fragile.runs()) == 1, "the first task running")
+    own_redis.stop()
+    worker.wait_for_line("backend_unavailable")
+    time.sleep(1.5)  # both are through by now, and their leases over
+    own_redis.start()
+    fragile.wait_settled(2, seconds=15)
+    fragile.assert_all_completed_once(ids)
+    with redis.Redis(port=own_redis.port) as client:
+        assert client.get("asynq:{jobs.default}:failed") is None
+    assert worker.stop() == 0
