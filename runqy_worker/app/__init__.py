@@ -1,4 +1,5 @@
 """The composition root: `Worker` puts the parts together. The command line and the library both enter here.
 
-`lane` is one parent queue's way through the house; `worker` runs the lanes side by side and tells the registry.
+`lane` is one parent queue's way through the house, `parts` builds what it is made of; `worker` runs the lanes side by
+side, `beats` tells the registry, and `mailbox` takes calls from other threads.
 """

@@ -48,6 +48,7 @@ class Beats:
         self._started_at = context.clock.time()
         self._lanes: dict[RedisOptions, list[Lane]] = {}
         self._hearts: dict[RedisOptions, Heart] = {}
+        self._adding = asyncio.Lock()
 
     async def add(self, lane: Lane) -> None:
         """Tell of this lane from now on; the first beat goes out before this returns, if Redis answers."""
@@ -55,23 +56,9 @@ class Beats:
         lanes = self._lanes.setdefault(options, [])
         if lane not in lanes:
             lanes.append(lane)
-        if options in self._hearts:
-            return
-        context = self._context
-        registry = AsynqRegistry(options, listener=context.listener, clock=context.clock)
-        tail = Tail()
-        self._logger.addHandler(tail)
-        heartbeat = Heartbeat(
-            registry,
-            lambda: self._snapshot(lanes),
-            tail,
-            figures=self._figures,
-            listener=context.listener,
-            clock=context.clock,
-        )
-        await heartbeat.beat_now()
-        beating = asyncio.create_task(heartbeat.run(), name="heartbeat")
-        self._hearts[options] = Heart(heartbeat, registry, tail, beating)
+        async with self._adding:
+            if options not in self._hearts:
+                self._hearts[options] = await self._make_heart(options, lanes)
 
     async def moved(self, lane: Lane, old: RedisOptions) -> None:
         """The lane's Redis or its credentials changed: beat there, and no more with the old ones."""
@@ -86,6 +73,23 @@ class Beats:
         """Take this worker off every list."""
         await asyncio.gather(*(self._end(options, leave=True) for options in list(self._hearts)))
         self._figures.close()
+
+    async def _make_heart(self, options: RedisOptions, lanes: list[Lane]) -> Heart:
+        context = self._context
+        registry = AsynqRegistry(options, listener=context.listener, clock=context.clock)
+        tail = Tail()
+        self._logger.addHandler(tail)
+        heartbeat = Heartbeat(
+            registry,
+            lambda: self._snapshot(lanes),
+            tail,
+            figures=self._figures,
+            listener=context.listener,
+            clock=context.clock,
+        )
+        await heartbeat.beat_now()
+        beating = asyncio.create_task(heartbeat.run(), name="heartbeat")
+        return Heart(heartbeat, registry, tail, beating)
 
     async def _end(self, options: RedisOptions, *, leave: bool) -> None:
         heart = self._hearts.pop(options)

@@ -230,7 +230,11 @@ class Lane:
 
     async def _start_release(self, release: ReleaseDir, registration: Registration) -> SwitchableExecutor:
         executor = build_executor(self._context, self._deployer.launch(release, registration))
-        await executor.start()
+        try:
+            await executor.start()
+        except BaseException:  # also when a stop ends the bootstrap: no process is left behind
+            await executor.stop(self._context.config.process.stop_grace)
+            raise
         return executor
 
     def _adopt(self, release: ReleaseDir) -> None:

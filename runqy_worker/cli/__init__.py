@@ -1,1 +1,1 @@
-"""The doors: one module per subcommand, and the place that wires everything together."""
+"""The doors: one module per subcommand, and what their parsers share. `main` finds the one that is asked for."""

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runqy_worker.cli.config_arguments import DEFAULT_PATHS, no_file_hint
+from runqy_worker.cli.parsing import add_verb, add_verbs
 from runqy_worker.config.catalog import SECTIONS, SETTINGS, value_of
 from runqy_worker.config.interpolation import escape
 from runqy_worker.config.loading import load_with_origins
@@ -25,21 +27,15 @@ if TYPE_CHECKING:
 _PLAIN_KINDS = frozenset({"int", "float", "bool", "duration", "size"})
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands about the configuration to the program's."""
-    group = subparsers.add_parser("config", help="look at the configuration", allow_abbrev=False)
-    parser = group.add_subparsers(required=True, metavar="COMMAND").add_parser(
-        "show",
-        help="print the settings in effect",
-        description="Prints every setting in effect as YAML. Secrets are masked.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the main file; the one in use by default")
-    parser.add_argument("--instance", metavar="NAME", help="with the fragment of this instance")
-    parser.add_argument("--origin", action="store_true", help="say where each value came from")
-    parser.add_argument("--json", action="store_true", help="print JSON: durations in seconds, sizes in bytes")
-    parser.add_argument("--allow-unknown", action="store_true", help="only warn of unknown keys and variables")
-    parser.set_defaults(run=run)
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the commands about the configuration."""
+    show = add_verb(add_verbs(parser), "show", "print every setting in effect as YAML, secrets masked")
+    show.add_argument("--config", type=Path, metavar="FILE", help=f"configuration file ({DEFAULT_PATHS})")
+    show.add_argument("--instance", metavar="NAME", help="overlay instances/NAME.yml beside the configuration file")
+    show.add_argument("--origin", action="store_true", help="say where each value came from")
+    show.add_argument("--json", action="store_true", help="print JSON: durations in seconds, sizes in bytes")
+    show.add_argument("--allow-unknown", action="store_true", help="only warn of unknown keys and variables")
+    show.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
             args.config, instance=args.instance, allow_unknown=args.allow_unknown, check_files=False
         )
     except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
+        print(*error.problems, *no_file_hint(args.config), sep="\n", file=sys.stderr)
         return os.EX_CONFIG
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)

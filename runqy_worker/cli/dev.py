@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from typing import TYPE_CHECKING
 
+from runqy_worker.cli import values
 from runqy_worker.service.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    import argparse
+
     from runqy_worker.development.plan import Plan
 
 _DESCRIPTION = """\
@@ -27,16 +29,10 @@ examples:
   runqy-worker dev https://git.example.org/team/tasks.git --cmd "python -m tasks" --mode one_shot"""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "dev",
-        help="run task code on this machine: embedded Redis, server and worker in one",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description = _DESCRIPTION
+    parser.epilog = _EPILOG
     parser.add_argument("code", metavar="CODE", help="directory or git address of the task code")
     parser.add_argument("--watch", action="store_true", help="deploy again whenever a file of the directory changes")
     parser.add_argument(
@@ -46,10 +42,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="one process for many tasks, or a fresh one for each (long_running)",
     )
     parser.add_argument("--cmd", metavar="COMMAND", help="what starts the code; no shell sees it")
-    parser.add_argument("--branch", default="", metavar="NAME", help="of a git address (its default branch)")
+    parser.add_argument(
+        "--branch", default="", metavar="NAME", help="branch of the repository at a git address (its default branch)"
+    )
     parser.add_argument("--queue", metavar="NAME", help="name of the parent queue (named after the code)")
-    parser.add_argument("--concurrency", type=int, default=1, metavar="N", help="tasks in hand at once (1)")
-    parser.add_argument("--redis", metavar="ADDR", help="host:port of a Redis to use instead of an embedded one")
+    parser.add_argument("--concurrency", type=values.positive, default=1, metavar="N", help="tasks in hand at once (1)")
+    parser.add_argument(
+        "--redis", type=values.address, metavar="ADDR", help="host:port of a Redis to use instead of an embedded one"
+    )
     parser.add_argument(
         "--payload", action="append", default=[], metavar="JSON", help="enqueue a task at the start (repeatable)"
     )
@@ -93,8 +93,6 @@ def _problem(args: argparse.Namespace) -> str:
 
     if args.queue is not None and not (is_valid(args.queue) and is_parent(args.queue)):
         return f"--queue: found {args.queue!r}, expected letters, digits, _ and -"
-    if args.concurrency < 1:
-        return f"--concurrency: found {args.concurrency}, expected 1 or more"
     for payload in args.payload:
         try:
             json.loads(payload)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
 import sys
@@ -15,6 +14,7 @@ from runqy_worker.domain.queues import enqueue_target, is_valid
 from runqy_worker.service.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from runqy_worker.backends.asynq.client import AsynqClient
@@ -29,22 +29,29 @@ Adds one task, or one per line of the standard input when --payload is not given
 A parent queue (`inference`) means its sub-queue `default` (`inference.default`). Like the runqy server, it allows
 3 retries and keeps completed tasks for 24 hours unless told otherwise.
 
-With --wait it prints the results instead, in the order of the tasks, errors to the standard error.
+With --wait it prints the results instead, in the order of the tasks, errors to the standard error."""
+
+_EPILOG = """\
+TIME is a duration such as 90s, 5m or 1h30m; WHEN is a moment, as Unix seconds or such as 2030-01-31T18:00:00Z.
+
 Exit codes: 0 enqueued (with --wait: completed), 1 refused or failed, 64 wrong arguments, 69 Redis unreachable,
-75 not finished in time."""
+75 not finished in time.
+
+examples:
+  runqy-worker enqueue inference.high --payload '{"input": 1}' --wait
+  runqy-worker enqueue inference --redis 127.0.0.1:6379 < payloads.jsonl"""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "enqueue",
-        help="add tasks to a queue",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description = _DESCRIPTION
+    parser.epilog = _EPILOG
     parser.add_argument("queue", metavar="QUEUE", help="`parent.sub`, or a parent for its sub-queue `default`")
-    parser.add_argument("--payload", metavar="JSON|@FILE|-", help="the payload; - reads all of the standard input")
+    parser.add_argument(
+        "--payload",
+        metavar="JSON|@FILE|-",
+        help="the payload, a file that holds it, or - for all of the standard input",
+    )
     parser.add_argument("--raw", action="store_true", help="do not check that payloads are JSON")
     parser.add_argument(
         "--envelope",
@@ -52,24 +59,59 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="lines are objects: payload, and optionally id, type, max_retry, timeout, deadline, retention, delay, "
         "at, unique, headers (seconds)",
     )
-    parser.add_argument("--type", default="", metavar="NAME", help="task type (the queue's full name)")
-    parser.add_argument("--id", metavar="ID", help="task id (a random one)")
-    parser.add_argument("--max-retry", type=values.count, default=3, metavar="N", help="retries (3)")
-    parser.add_argument("--timeout", type=values.duration, default=0.0, metavar="TIME", help="per attempt (30m)")
-    parser.add_argument("--deadline", type=values.moment, default=0.0, metavar="WHEN", help="do not run it later")
-    parser.add_argument("--retention", type=values.duration, default=_DAY, metavar="TIME", help="keep it so long (24h)")
-    start = parser.add_mutually_exclusive_group()
-    start.add_argument("--delay", type=values.duration, default=0.0, metavar="TIME", help="run it so much later")
-    start.add_argument("--at", type=values.moment, default=0.0, metavar="WHEN", help="run it then")
     parser.add_argument(
-        "--unique", type=values.duration, default=0.0, metavar="TIME", help="refuse the same type and payload so long"
+        "--type", default="", metavar="NAME", help="what the task code dispatches on (the queue's full name)"
+    )
+    parser.add_argument("--id", metavar="ID", help="task id (a random one)")
+    parser.add_argument(
+        "--max-retry",
+        type=values.count,
+        default=3,
+        metavar="N",
+        help="failures after which it is archived instead of tried again (3)",
     )
     parser.add_argument(
-        "--header", type=values.header, action="append", default=[], metavar="KEY=VALUE", help="repeatable"
+        "--timeout", type=values.duration, default=0.0, metavar="TIME", help="how long one attempt may take (30m)"
+    )
+    parser.add_argument(
+        "--deadline",
+        type=values.moment,
+        default=0.0,
+        metavar="WHEN",
+        help="archive it instead of running it later than that",
+    )
+    parser.add_argument(
+        "--retention",
+        type=values.duration,
+        default=_DAY,
+        metavar="TIME",
+        help="how long it is kept once completed (24h)",
+    )
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--delay", type=values.duration, default=0.0, metavar="TIME", help="run it that much later")
+    start.add_argument("--at", type=values.moment, default=0.0, metavar="WHEN", help="run it at that moment")
+    parser.add_argument(
+        "--unique",
+        type=values.duration,
+        default=0.0,
+        metavar="TIME",
+        help="for that long, refuse another with the same type and payload",
+    )
+    parser.add_argument(
+        "--header",
+        type=values.header,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a header of the task (repeatable)",
     )
     parser.add_argument("--wait", action="store_true", help="wait until it has ended and print its result")
     parser.add_argument(
-        "--wait-timeout", type=values.duration, default=300.0, metavar="TIME", help="give up waiting after (5m)"
+        "--wait-timeout",
+        type=values.duration,
+        default=300.0,
+        metavar="TIME",
+        help="how long to wait (5m); the task goes on",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per task")
     add_redis_arguments(parser)
@@ -184,6 +226,8 @@ def _tasks(args: argparse.Namespace) -> Iterator[NewTask]:
     if args.payload is not None:
         yield _task(args, single(args.payload, raw=args.raw), {"id": args.id} if args.id is not None else {})
         return
+    if sys.stdin.isatty():
+        print("runqy-worker enqueue: reading payloads, one per line, until Ctrl-D", file=sys.stderr)
     for payload, settings in lines(sys.stdin.buffer, raw=args.raw, envelope=args.envelope):
         yield _task(args, payload, settings)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
+from runqy_worker.cli.parsing import Parser, add_verb, add_verbs
 from runqy_worker.domain.errors import ConfigError, ExecutorStartError, RunqyError
 from runqy_worker.service.exit_codes import ExitCode, for_error
 from runqy_worker.telemetry.escaping import one_line
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Sequence
 
 PROGRAM = "runqy-worker"
@@ -22,11 +23,11 @@ PROGRAM = "runqy-worker"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One subcommand; its module offers `add_parser(subparsers)`, which sets the default `run`: `run(args) -> int`."""
+    """One subcommand; its module offers `configure(parser)`, which sets the default `run`: `run(args) -> int`."""
 
     name: str
     module: str
-    help: str
+    does: str
 
 
 COMMANDS = {
@@ -37,8 +38,8 @@ COMMANDS = {
         Command("config", "config_show", "look at the configuration"),
         Command("dev", "dev", "run task code on this machine: embedded Redis, server and worker in one"),
         Command("enqueue", "enqueue", "add tasks to a queue"),
-        Command("queue", "queue", "look at queues, pause and unpause them"),
-        Command("task", "task", "look at a task, run, archive, delete or cancel it"),
+        Command("queue", "queue", "look at queues, pause and resume them"),
+        Command("task", "task", "look at tasks, run, archive, delete or cancel them"),
         Command("version", "version", "say which build this is"),
     )
 }
@@ -46,28 +47,16 @@ COMMANDS = {
 _DESCRIPTION = """\
 Takes tasks from a queue, runs them in supervised processes, and writes the outcome back.
 
-Without a command it runs the worker, so that `runqy-worker --config config.yml` is short for
+Without a command it runs the worker: `runqy-worker --config config.yml` is short for
 `runqy-worker run --config config.yml`. `-config FILE`, `-validate` and `-version` are understood too."""
 
 _EPILOG = """\
 `runqy-worker COMMAND --help` explains a command.
 
-exit codes: 0 done, 1 the answer is no, 64 wrong arguments, 69 server or Redis unreachable, 70 a fault of this
+Exit codes: 0 done, 1 the answer is no, 64 wrong arguments, 69 server or Redis unreachable, 70 a fault of this
 program, 75 try again later, 77 access refused, 78 the configuration can't be used, 80 degraded"""
 
 _ONE_DASH = ("-config", "-validate", "-version")
-
-
-class Parser(argparse.ArgumentParser):
-    """Takes no abbreviated options, which would break when a new option is added, and exits with 64 on wrong ones."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{**settings, "allow_abbrev": False})
-
-    def error(self, message: str) -> NoReturn:
-        """Tell what is wrong and how to learn more."""
-        self.print_usage(sys.stderr)
-        self.exit(ExitCode.USAGE, f"{self.prog}: {message}\n`{self.prog} --help` explains.\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,9 +84,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def translate(argv: Sequence[str]) -> list[str]:
     """The arguments with the command first, which may be implied, and options with two dashes.
 
-    `-config FILE`, `-config=FILE`, `-validate` and `-version` are how the Go worker writes them.
+    `-config FILE`, `-config=FILE`, `-validate` and `-version` are how the Go worker writes them; `help COMMAND` is
+    what many programs take.
     """
     args = list(argv)
+    if args[:1] == ["help"]:
+        return translate([*args[1:], "--help"])
     if args and not args[0].startswith("-") and args[0] not in {"run", "validate"}:
         return args
     args = [f"-{arg}" if arg.partition("=")[0] in _ONE_DASH else arg for arg in args]
@@ -112,16 +104,13 @@ def translate(argv: Sequence[str]) -> list[str]:
 
 def build_parser(names: Iterable[str] | None = None) -> argparse.ArgumentParser:
     """The whole program's parser, with the options of the commands called `names` (all of them by default)."""
-    parser = Parser(
-        prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser = Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG)
+    verbs = add_verbs(parser)
     wanted = set(COMMANDS if names is None else names)
     for name, command in COMMANDS.items():
+        added = add_verb(verbs, name, command.does)
         if name in wanted:
-            importlib.import_module(f"runqy_worker.cli.{command.module}").add_parser(subparsers)
-        else:
-            subparsers.add_parser(name, help=command.help)
+            importlib.import_module(f"runqy_worker.cli.{command.module}").configure(added)
     return parser
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from runqy_worker.cli.redis_options import add_redis_arguments, options_from_arguments
+from runqy_worker.cli.parsing import add_verb, add_verbs
+from runqy_worker.cli.redis_options import add_action, options_from_arguments
 from runqy_worker.domain.queues import is_parent, parent_of
 from runqy_worker.service.exit_codes import ExitCode
 
@@ -18,21 +19,20 @@ if TYPE_CHECKING:
 _COLUMNS = ("pending", "active", "scheduled", "retry", "archived", "completed", "processed", "failed")
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands about queues to the program's."""
-    group = subparsers.add_parser("queue", help="look at queues, pause and resume them", allow_abbrev=False)
-    verbs = group.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="verb")
-    listing = verbs.add_parser("ls", help="all queues, or those of some parents", aliases=["list"], allow_abbrev=False)
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the commands about queues."""
+    verbs = add_verbs(parser)
+    listing = add_verb(verbs, "ls", "list all queues, or those of some parents, with their figures", aliases=["list"])
     listing.add_argument("queues", nargs="*", metavar="QUEUE", help="a queue, or a parent for all its sub-queues")
-    show = verbs.add_parser("show", help="one queue's figures", allow_abbrev=False)
-    pause = verbs.add_parser("pause", help="let nothing more be claimed; running tasks go on", allow_abbrev=False)
-    resume = verbs.add_parser("resume", help="undo pause", aliases=["unpause"], allow_abbrev=False)
-    for parser in (show, pause, resume):
-        parser.add_argument("queues", nargs="+", metavar="QUEUE", help="a queue, or a parent for all its sub-queues")
-    for parser, act in ((listing, _list), (show, _show), (pause, _pause), (resume, _resume)):
-        parser.add_argument("--json", action="store_true", help="print JSON")
-        add_redis_arguments(parser)
-        parser.set_defaults(run=run, act=act)
+    show = add_verb(verbs, "show", "show the figures of single queues")
+    pause = add_verb(verbs, "pause", "let nothing more be claimed of a queue; running tasks go on")
+    resume = add_verb(verbs, "resume", "let tasks of a paused queue be claimed again", aliases=["unpause"])
+    for verb in (show, pause, resume):
+        verb.add_argument("queues", nargs="+", metavar="QUEUE", help="a queue, or a parent for all its sub-queues")
+    add_action(listing, run, _list)
+    add_action(show, run, _show)
+    add_action(pause, run, _pause)
+    add_action(resume, run, _resume)
 
 
 def run(args: argparse.Namespace) -> int:

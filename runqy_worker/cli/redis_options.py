@@ -6,10 +6,13 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
+from runqy_worker.cli import values
+from runqy_worker.cli.config_arguments import DEFAULT_PATHS
 from runqy_worker.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Awaitable, Callable
 
     from runqy_worker.backends.asynq.options import RedisOptions
 
@@ -25,12 +28,20 @@ def add_redis_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--redis",
         metavar="ADDR",
+        type=values.address,
         help="host:port or a socket path; user, password and TLS then come from RUNQY_REDIS_* or --config",
     )
-    group.add_argument(
-        "--config", metavar="FILE", help="configuration file (./config.yml, /etc/runqy-worker/config.yml)"
-    )
+    group.add_argument("--config", metavar="FILE", help=f"configuration file ({DEFAULT_PATHS})")
     group.add_argument("--instance", metavar="NAME", help="overlay instances/NAME.yml beside the configuration file")
+
+
+def add_action(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], act: Callable[..., Awaitable[None]]
+) -> None:
+    """Add what every command about queues or tasks takes, and say that `run` does it by `act`."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_redis_arguments(parser)
+    parser.set_defaults(run=run, act=act)
 
 
 def options_from_arguments(args: argparse.Namespace) -> RedisOptions:

@@ -14,17 +14,14 @@ if TYPE_CHECKING:
     from runqy_worker.app.worker import Worker
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+_DESCRIPTION = """\
+Registers with the server, deploys the task code, and works on tasks until SIGTERM or SIGINT: then running tasks may
+end (a second signal hurries). SIGTSTP stops claiming, SIGCONT resumes, SIGHUP deploys the newest commit."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
-        "run",
-        help="work on tasks until stopped (the default)",
-        description=(
-            "Registers with the server, deploys the task code, and works on tasks until SIGTERM or SIGINT: then "
-            "running tasks may end (a second signal hurries). SIGTSTP stops claiming, SIGCONT resumes, SIGHUP deploys "
-            "the newest commit."
-        ),
-    )
+    parser.description = _DESCRIPTION
     add_config_arguments(parser)
     parser.add_argument("--burst", action="store_true", help="end once the queues are empty")
     parser.set_defaults(run=run)

@@ -7,8 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from runqy_worker.cli import values
+from runqy_worker.cli.parsing import add_verb, add_verbs
 from runqy_worker.cli.queue import expand
-from runqy_worker.cli.redis_options import add_redis_arguments, options_from_arguments
+from runqy_worker.cli.redis_options import add_action, options_from_arguments
 from runqy_worker.service.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -20,35 +21,29 @@ if TYPE_CHECKING:
 _STATES = ("pending", "active", "scheduled", "retry", "archived", "completed")
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands about tasks to the program's."""
-    group = subparsers.add_parser("task", help="look at tasks, run, archive, delete or cancel them", allow_abbrev=False)
-    verbs = group.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="verb")
-    listing = verbs.add_parser("ls", help="tasks of a queue", aliases=["list"], allow_abbrev=False)
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the commands about tasks."""
+    verbs = add_verbs(parser)
+    listing = add_verb(verbs, "ls", "list the tasks of a queue that are in one state", aliases=["list"])
     listing.add_argument("queue", metavar="QUEUE", help="a queue, or a parent for all its sub-queues")
-    listing.add_argument("--state", choices=_STATES, default="pending", help="which tasks (pending)")
+    states = ", ".join(_STATES)
+    listing.add_argument(
+        "--state", choices=_STATES, default="pending", metavar="STATE", help=f"one of {states} (pending)"
+    )
     listing.add_argument("--limit", type=values.count, default=30, metavar="N", help="most tasks per queue (30)")
     listing.add_argument("--offset", type=values.count, default=0, metavar="N", help="leave out the first N")
-    show = verbs.add_parser("show", help="all that is known of a task", allow_abbrev=False)
-    cancel = verbs.add_parser("cancel", help="end a running task", allow_abbrev=False)
-    retry = verbs.add_parser("retry", help="run a waiting or ended task now", aliases=["run"], allow_abbrev=False)
-    archive = verbs.add_parser("archive", help="keep a task from running", allow_abbrev=False)
-    delete = verbs.add_parser("delete", help="delete a task that is not running", allow_abbrev=False)
-    for parser in (show, cancel, retry, archive, delete):
-        parser.add_argument("ids", nargs="+", metavar="ID", help="task id")
-        parser.add_argument("--queue", metavar="QUEUE", help="the task's queue; looked for in all when left out")
-    pairs = (
-        (listing, _list),
-        (show, _show),
-        (cancel, _cancel),
-        (retry, _retry),
-        (archive, _archive),
-        (delete, _delete),
-    )
-    for parser, act in pairs:
-        parser.add_argument("--json", action="store_true", help="print JSON")
-        add_redis_arguments(parser)
-        parser.set_defaults(run=run, act=act)
+    add_action(listing, run, _list)
+    for name, does, aliases, act in (
+        ("show", "show all that is known of a task", (), _show),
+        ("cancel", "end a running task", (), _cancel),
+        ("retry", "run a waiting or ended task now", ("run",), _retry),
+        ("archive", "keep a task from running, for inspection", (), _archive),
+        ("delete", "delete a task that is not running", (), _delete),
+    ):
+        verb = add_verb(verbs, name, does, aliases=aliases)
+        verb.add_argument("ids", nargs="+", metavar="ID", help="task id")
+        verb.add_argument("--queue", metavar="QUEUE", help="the task's queue; looked for in all when left out")
+        add_action(verb, run, act)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runqy_worker.cli.config_arguments import DEFAULT_PATHS, no_file_hint
 from runqy_worker.config.loading import DEFAULT_PATH, load_with_origins
 from runqy_worker.domain.errors import ConfigError
 
@@ -21,13 +22,11 @@ files that hold secrets are not read, so that a file can be checked before it is
 With --instance, --config is that instance's fragment, laid over the installed main file (or --base)."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "validate", help="check the configuration", description=_DESCRIPTION, allow_abbrev=False
-    )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the file to check; the one in use by default")
-    parser.add_argument("--instance", metavar="NAME", help="check an instance")
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description = _DESCRIPTION
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"the file to check ({DEFAULT_PATHS})")
+    parser.add_argument("--instance", metavar="NAME", help="check the configuration of this instance")
     parser.add_argument(
         "--base", type=Path, metavar="FILE", help=f"the main file below an instance ({DEFAULT_PATH} when it exists)"
     )
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         count = len(error.problems)
-        print(f"{count} problem{'s' if count > 1 else ''}", file=sys.stderr)
+        print(f"{count} problem{'s' if count > 1 else ''}", *no_file_hint(main), sep="\n", file=sys.stderr)
         return os.EX_CONFIG
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import datetime
 
+from runqy_worker.config.addresses import is_host_port, is_socket_path
 from runqy_worker.config.units import parse_duration
 
 
@@ -42,3 +43,17 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number")
     return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1. Raises `ArgumentTypeError`."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number, 1 or more")
+    return int(text)
+
+
+def address(text: str) -> str:
+    """Where a Redis is. Raises `ArgumentTypeError`."""
+    if not (is_host_port(text) or is_socket_path(text)):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected host:port or the absolute path of a unix socket")
+    return text

@@ -11,13 +11,9 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the program's."""
-    parser = subparsers.add_parser(
-        "version",
-        help="say which build this is",
-        description="Prints the version, the commit, when it was built, and the Python that runs it.",
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description = "Prints the version, the commit, when it was built, and the Python that runs it."
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 

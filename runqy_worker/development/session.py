@@ -16,13 +16,17 @@ from runqy_worker.development.control_server import ControlServer
 from runqy_worker.development.snapshot import SourceSnapshot
 from runqy_worker.development.watch import Watcher
 from runqy_worker.domain.errors import DeploymentError
+from runqy_worker.domain.events import Silent
 from runqy_worker.domain.queues import enqueue_target
+from runqy_worker.domain.settlement import Action
+from runqy_worker.telemetry.escaping import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from runqy_worker.development.plan import Plan
+    from runqy_worker.domain.settlement import Settlement
     from runqy_worker.domain.task import Task
 
 RETENTION = 86400.0
@@ -33,6 +37,8 @@ RETRY_DELAY = 1.0
 """Seconds until a failed task is tried again, for the first time; a host takes the better part of a minute."""
 NAMED = 3
 """Changed files that are named, at most."""
+SHOWN = 500
+"""Bytes of a result that are shown, at most."""
 
 
 class Session:
@@ -75,7 +81,7 @@ class Session:
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(ControlServer(self._queues_file, redis_addr=self._redis_addr))
             config = plan.config(server.url, server.api_key)
-            worker = Worker(config, retry_delay=_soon, burst=plan.burst)
+            worker = Worker(config, retry_delay=_soon, listeners=[_Results(self._say)], burst=plan.burst)
             await self._enqueue()
             self._instruct(server)
             if self._watcher is not None and self._snapshot is not None:
@@ -113,11 +119,25 @@ class Session:
         self._say(
             f"queue {queue}, Redis {redis}, server {server.url}. In another terminal:\n"
             f"  runqy-worker enqueue {queue} --payload '{{}}' --redis {redis} --wait\n"
-            f"  runqy-worker queue list --redis {redis}\n"
+            f"  runqy-worker queue ls --redis {redis}\n"
             f"or as a client of the server:\n"
             f"  curl {server.url}/queue/add -H 'X-API-Key: {server.client_key}'"
             f' -d \'{{"queue": "{queue}", "data": {{}}}}\''
         )
+
+
+class _Results(Silent):
+    """Shows what tasks gave, which a log does not."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def task_settled(self, settlement: Settlement, accepted: bool) -> None:
+        """Show the result of a completed task, the beginning of a long one."""
+        if accepted and settlement.action is Action.COMPLETE and settlement.result is not None:
+            text = one_line(settlement.result[:SHOWN].decode(errors="replace"))
+            more = " ..." if len(settlement.result) > SHOWN else ""
+            self._say(f"  result of {settlement.task.id}: {text}{more}")
 
 
 def _soon(retried: int, error: str, task: Task) -> float:  # noqa: ARG001 - the names of `RetryDelay`

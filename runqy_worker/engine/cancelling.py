@@ -23,7 +23,7 @@ class Canceller:
     async def run(self) -> None:
         """Listen for ever."""
         while True:
-            await self._outages.until_done("listen", lambda: self._backend.listen(self._cancel))
+            await self._outages.until_done("listen", lambda: self._backend.listen(self._cancel), blocks=True)
 
     def _cancel(self, task_id: str) -> None:
         if self._executor.cancel(task_id):

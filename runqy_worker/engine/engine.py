@@ -101,19 +101,9 @@ class Engine:
         return EngineState.RUNNING if self._flow.claiming else EngineState.QUIET
 
     @property
-    def backend_down(self) -> bool:
-        """Whether the backend fails to answer now."""
-        return self._outages.ongoing
-
-    @property
     def degraded(self) -> asyncio.Event:
         """Set once the executor gave up keeping its process alive."""
         return self._flow.degraded
-
-    @property
-    def turns(self) -> int:
-        """How often the claim loop came round."""
-        return self._fetcher.turns
 
     def running(self) -> list[Task]:
         """The tasks that run now."""

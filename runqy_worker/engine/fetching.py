@@ -21,9 +21,6 @@ class Fetcher:
 
     Args:
         on_idle: Called when a claim found nothing (for `--burst`).
-
-    Attributes:
-        turns: How often the loop came round; a watchdog looks at it.
     """
 
     def __init__(self, backend: Backend, flow: Flow, outages: Outages, *, on_idle: Callable[[], None]) -> None:
@@ -31,13 +28,11 @@ class Fetcher:
         self._flow = flow
         self._outages = outages
         self._on_idle = on_idle
-        self.turns = 0
 
     async def run(self) -> None:
         """Claim until the engine drains; then put back what a wait had taken hold of, and return."""
         flow = self._flow
         while not flow.draining:
-            self.turns += 1
             flow.demand_changed.clear()
             want = flow.demand()
             if want <= 0:
@@ -57,7 +52,7 @@ class Fetcher:
     async def _wait(self) -> None:
         """Until the backend has something, or the demand changed."""
         waits = (
-            asyncio.ensure_future(self._repeat("wait", self._backend.wait)),
+            asyncio.ensure_future(self._repeat("wait", self._backend.wait, blocks=True)),
             asyncio.ensure_future(self._flow.demand_changed.wait()),
         )
         try:
@@ -70,5 +65,5 @@ class Fetcher:
             if isinstance(result, Exception):
                 raise result
 
-    async def _repeat(self, name: str, operation: Callable[[], Awaitable[T]]) -> T | None:
-        return await self._outages.until_done(name, operation, lambda: self._flow.draining)
+    async def _repeat(self, name: str, operation: Callable[[], Awaitable[T]], *, blocks: bool = False) -> T | None:
+        return await self._outages.until_done(name, operation, lambda: self._flow.draining, blocks=blocks)

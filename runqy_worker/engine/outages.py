@@ -37,6 +37,8 @@ class Outages:
         self._rng = rng
         self._renew_credentials = renew_credentials
         self._down: set[str] = set()
+        self._blocking: set[str] = set()
+        self._told = False
 
     @property
     def ongoing(self) -> bool:
@@ -44,32 +46,52 @@ class Outages:
         return bool(self._down)
 
     async def until_done(
-        self, name: str, operation: Callable[[], Awaitable[T]], give_up: Callable[[], bool] = lambda: False
+        self,
+        name: str,
+        operation: Callable[[], Awaitable[T]],
+        give_up: Callable[[], bool] = lambda: False,
+        *,
+        longest_delay: float = LONGEST_DELAY,
+        blocks: bool = False,
     ) -> T | None:
         """Await `operation()` again and again until it succeeds; None when `give_up()` said so after a failure.
 
-        Operations are safe to repeat: the backend compares tokens.
+        Operations are safe to repeat: the backend compares tokens. One that `blocks` while all is well can't tell the
+        end of an outage: its failure is over as soon as another operation succeeds.
         """
         delay = FIRST_DELAY
+        failed = False
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             try:
                 result = await operation()
             except BackendUnavailableError as error:
-                self._begin(name, error)
+                if loop.time() - began > LONGEST_DELAY:  # all was well for a while
+                    delay, failed = FIRST_DELAY, False
+                if not (failed and blocks):
+                    self._begin(name, error)
+                failed = True
+                if blocks:
+                    self._blocking.add(name)
                 if give_up():
                     return None
                 if isinstance(error, BackendAuthError) and self._renew_credentials is not None:
                     await self._renew_credentials()
                 await asyncio.sleep(delay * self._rng.uniform(0.5, 1.0))
-                delay = min(delay * 2, LONGEST_DELAY)
+                delay = min(delay * 2, longest_delay)
                 if give_up():
                     return None
+            except asyncio.CancelledError:
+                self._down.discard(name)  # nobody wants it any more; the next operation that succeeds tells the end
+                raise
             else:
                 self._end(name)
                 return result
 
     def _begin(self, name: str, error: BackendUnavailableError) -> None:
-        if not self._down:
+        if not self._told:
+            self._told = True
             refused = isinstance(error, BackendAuthError)
             action = "backend_refused" if refused else "backend_unavailable"
             message = f"the backend does not answer; trying again until it does: {error}"
@@ -77,7 +99,10 @@ class Outages:
         self._down.add(name)
 
     def _end(self, name: str) -> None:
-        if name in self._down:
-            self._down.discard(name)
-            if not self._down:
-                self._listener.notice(Notice("backend_back", "the backend answers again"))
+        if not self._told:
+            return
+        self._down.discard(name)
+        self._down -= self._blocking
+        if not self._down:
+            self._told = False
+            self._listener.notice(Notice("backend_back", "the backend answers again"))

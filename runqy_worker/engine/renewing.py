@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from runqy_worker.engine.outages import LONGEST_DELAY
+
 if TYPE_CHECKING:
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.ports import Backend
@@ -23,10 +25,11 @@ class Renewer:
         self._clock = clock
 
     async def run(self) -> None:
-        """Renew for ever."""
+        """Renew for ever. After an outage the leases must not wait for longer than usual."""
+        longest = min(self._every, LONGEST_DELAY)
         while True:
             await asyncio.sleep(self._every)
-            await self._outages.until_done("renew", self._round)
+            await self._outages.until_done("renew", self._round, longest_delay=longest)
 
     async def _round(self) -> None:
         fresh = self._clock.monotonic() - self._every

@@ -72,7 +72,9 @@ class Verdicts:
         if task.deaths >= self._max_deaths:
             return Settlement(task, Action.ARCHIVE, error=f"poison: {task.deaths} process deaths charged to this task")
         if task.reruns >= (self._max_reruns + 1) * (task.deaths + 1):
-            return self._failed(task, Failed(f"interrupted {task.reruns} times, also by the end of workers", death=True))
+            return self._failed(
+                task, Failed(f"interrupted {task.reruns} times, also by the end of workers", death=True)
+            )
         return None
 
     def _failed(self, task: Task, outcome: Failed) -> Settlement:

@@ -43,8 +43,9 @@ class RestartPolicy:
         config = self._config
         if not config.enabled or self._restarts >= config.max_restarts:
             return None
-        # The exponent is bounded so that a long series can't overflow; the delay is at its maximum long before.
-        delay = config.initial_delay * config.backoff_factor ** min(self._restarts, 64)
+        delay = config.initial_delay
+        for _ in range(self._restarts):
+            delay = min(delay * config.backoff_factor, config.max_delay)
         self._restarts += 1
         return min(delay, config.max_delay) * self._rng.uniform(1 - JITTER, 1 + JITTER)
 

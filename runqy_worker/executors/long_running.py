@@ -260,7 +260,7 @@ class LongRunningExecutor:
         if self._suspects:
             child.run(self._suspects.popleft())
         else:
-            self._isolating = False
+            self._isolating = self._unexplained = False
             child.watch_idle = False
             self.sink.state_changed()
 

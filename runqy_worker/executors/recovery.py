@@ -61,8 +61,10 @@ class Recovery:
     def begin(self, reason: str, *, counted: bool) -> None:
         """Start a new process: at once when the end of the last one is not `counted`, else as the policy says."""
         self.cancel()
-        self._task = asyncio.create_task(self._run(reason, counted=counted), name="recovery")
-        self._task.add_done_callback(self._ended)
+        delay = self._next_delay(reason) if counted else 0.0
+        if delay is not None:
+            self._task = asyncio.create_task(self._run(delay), name="recovery")
+            self._task.add_done_callback(self._ended)
 
     def cancel(self) -> None:
         """Don't restart any more."""
@@ -70,28 +72,28 @@ class Recovery:
             self._task.cancel()
             self._task = None
 
-    async def _run(self, reason: str, *, counted: bool) -> None:
-        while True:
-            if counted:
-                delay = self._policy.crashed(self._clock.monotonic())
-                if delay is None:
-                    self._degrade(reason)
-                    return
-                self._announce(reason, delay)
-                await asyncio.sleep(delay)
+    async def _run(self, first_delay: float) -> None:
+        delay: float | None = first_delay
+        while delay is not None:
+            await asyncio.sleep(delay)
             try:
                 await self._start()
             except ExecutorStartError as error:
-                reason = str(error)
-                counted = True
-                self.crashed(reason)
+                self.crashed(str(error))
+                delay = self._next_delay(str(error))
             else:
                 return
 
-    def _announce(self, reason: str, delay: float) -> None:
+    def _next_delay(self, reason: str) -> float | None:
+        """Seconds until the next attempt; None, and degraded, when there shall be none."""
+        delay = self._policy.crashed(self._clock.monotonic())
+        if delay is None:
+            self._degrade(reason)
+            return None
         message = f"restart {self.restarts} of the task code's process in {delay:.1f} s: {reason}"
         fields = {"delay": round(delay, 3), "restart": self.restarts, "reason": reason}
         self._listener.notice(Notice("child_restarting", message, Level.WARNING, fields=fields))
+        return delay
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if self._task is task:

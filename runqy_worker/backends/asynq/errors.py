@@ -22,7 +22,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 )
 _AUTH = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
 _MOVED_ON = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED", "MOVED", "ASK"})
-_BUSY = frozenset({"OOM", "BUSY", "TRYAGAIN", "NOREPLICAS", "MISCONF"})
+_BUSY = frozenset({"OOM", "BUSY", "TRYAGAIN", "NOREPLICAS", "MISCONF", "NOSCRIPT"})
 _TEXTS = (
     ("Authentication required", "NOAUTH"),
     ("invalid password", "WRONGPASS"),

@@ -27,6 +27,7 @@ _FOREIGN_GRACE = 30
 _FOREIGN_ERROR = "asynq: task lease expired"
 _STATS_TTL = 90 * 86400
 _SHOWN = 5
+_TOO_LATE = -1
 
 
 class _Lapse(NamedTuple):
@@ -44,8 +45,8 @@ class Recovery:
 
     Our own leases are told by their fraction and follow the server's clock: such a task goes straight to the front,
     uncharged. A Go worker's are whole seconds of its own clock and keep asynq's rules: grace, then retry or archive.
-    Nothing is recovered until one full lease after the connection was made, so that after an outage everyone who
-    lives can renew first.
+    Nothing is recovered until one full lease after the connection was made, or after the server or this worker stood
+    still for a while, so that after an outage everyone who lives can renew first.
     """
 
     def __init__(
@@ -66,11 +67,14 @@ class Recovery:
         self._rng = rng
         self._recover = load("recover")
         self._take_over = load("take_over")
+        self._patience = lease.duration / 4
+        self._in_touch_since = float("-inf")
+        self._look_by = float("inf")
+        self._server_ahead: float | None = None
 
     async def run(self) -> float:
         """Recover everything that lapsed. Returns seconds until it is worth looking again."""
-        await self._link.connect()
-        wait = self._link.connected_at + self._lease.duration - self._clock.monotonic()
+        wait = await self._get_in_touch()
         if wait > 0:
             return wait
         now = self._clock.time()
@@ -79,6 +83,8 @@ class Recovery:
         while skip:
             commands = [self._look(keys, offset, now) for keys, offset in skip.items()]
             replies = await self._link.pipeline(commands)
+            if any(reply[0] == _TOO_LATE for reply in replies):
+                return self._begin_again()
             for keys, (looked, kept, recovered, dropped, others) in zip(list(skip), replies, strict=True):
                 self._tell("lease_recovered", "were taken back from workers that fell silent", keys, recovered)
                 self._tell("lease_dropped", "had a lease but no task behind it and were removed", keys, dropped)
@@ -89,11 +95,43 @@ class Recovery:
                     del skip[keys]
         if foreign:
             await self._take_over_all(foreign, now)
-        return self._lease.recover_every * self._rng.uniform(0.8, 1.2)
+        return self._due_in(self._lease.recover_every * self._rng.uniform(0.8, 1.2))
+
+    async def _get_in_touch(self) -> float:
+        """Seconds until everyone who lives has had the time to renew; the server's time is known once it is 0."""
+        await self._link.connect()
+        if self._link.connected_at > self._in_touch_since:
+            self._in_touch_since = self._link.connected_at
+            self._server_ahead = None
+        elif self._clock.monotonic() > self._look_by:
+            return self._begin_again()
+        wait = self._in_touch_since + self._lease.duration - self._clock.monotonic()
+        if wait > 0:
+            return self._due_in(wait)
+        if self._server_ahead is None:
+            asked_at = self._clock.monotonic()
+            seconds, micros = await self._link.call("TIME")
+            self._server_ahead = int(seconds) + int(micros) / 1e6 - asked_at
+            if self._clock.monotonic() - asked_at > self._patience:
+                return self._begin_again()
+        return 0.0
+
+    def _begin_again(self) -> float:
+        """The server or this worker stood still: as after a new connection."""
+        self._in_touch_since = self._clock.monotonic()
+        self._server_ahead = None
+        return self._due_in(self._lease.duration)
+
+    def _due_in(self, seconds: float) -> float:
+        """The same seconds; being much later than that means that something stood still."""
+        self._look_by = self._clock.monotonic() + seconds + self._patience
+        return seconds
 
     def _look(self, keys: QueueKeys, offset: int, now: float) -> tuple[Arg, ...]:
         names = (keys.lease, keys.active, keys.pending)
-        return self._recover.command(names, (keys.task_prefix, offset, _BATCH, int(now) - _FOREIGN_GRACE))
+        latest = self._clock.monotonic() + (self._server_ahead or 0.0) + self._patience
+        cutoff = int(now) - _FOREIGN_GRACE
+        return self._recover.command(names, (keys.task_prefix, offset, _BATCH, cutoff, f"{latest:.3f}"))
 
     async def _take_over_all(self, foreign: list[_Lapse], now: float) -> None:
         for start in range(0, len(foreign), _BATCH):

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
     from support.worker_site import Site, WorkerProcess
 
-ANSWER = {
+DEPLOYMENT = {"git_url": "/nowhere", "startup_cmd": "python main.py", "mode": "long_running"}
+ANSWER: dict[str, object] = {
+    "queue": {"name": "jobs", "priority": 1},
     "redis": {"addr": "127.0.0.1:1"},
     "sub_queues": [{"name": "jobs.default", "priority": 1}],
-    "deployment": {"git_url": "/nowhere", "startup_cmd": "python main.py", "mode": "long_running"},
+    "deployment": DEPLOYMENT,
 }
 PAGE = b"<html><head><title>Sign in</title></head><body>Please sign in</body></html>"
 
@@ -32,18 +34,23 @@ FINAL = {
         "answered with a web page ('Sign in'), expected JSON. Does server.url name the runqy",
     ),
     "nothing": (200, b"", 78, "answered with nothing, expected JSON"),
-    "missing fields": (200, b'{"redis": {}}', 78, "redis.addr: missing"),
+    "missing fields": (
+        200,
+        b'{"redis": {}}',
+        78,
+        "redis.addr is missing; queue.name is missing; deployment.git_url is missing",
+    ),
     "a list": (200, b"[]", 78, "expected an object"),
     "a wrong type": (200, json.dumps(ANSWER | {"sub_queues": 7}).encode(), 78, "sub_queues"),
     "an empty command": (
         200,
-        json.dumps(ANSWER | {"deployment": ANSWER["deployment"] | {"startup_cmd": ""}}).encode(),
+        json.dumps(ANSWER | {"deployment": DEPLOYMENT | {"startup_cmd": ""}}).encode(),
         78,
         "deployment.startup_cmd",
     ),
     "an unknown mode": (
         200,
-        json.dumps(ANSWER | {"deployment": ANSWER["deployment"] | {"mode": "sometimes"}}).encode(),
+        json.dumps(ANSWER | {"deployment": DEPLOYMENT | {"mode": "sometimes"}}).encode(),
         78,
         "deployment.mode",
     ),
@@ -71,10 +78,9 @@ def ended(worker: WorkerProcess) -> tuple[int, str]:
     return worker.process.wait(timeout=30), worker.log_text()
 
 
-@pytest.mark.parametrize(("status", "body", "code", "words"), FINAL.values(), ids=FINAL.keys())
-def test_a_bad_answer_is_explained_and_its_task_waits(
-    site: Site, control: ControlServer, status: int, body: bytes, code: int, words: str
-) -> None:
+@pytest.mark.parametrize("name", FINAL)
+def test_a_bad_answer_is_explained_and_its_task_waits(site: Site, control: ControlServer, name: str) -> None:
+    status, body, code, words = FINAL[name]
     (task,) = site.enqueue("jobs.default", 1)
     control.faults.append(Fault(status=status, body=body, times=None, headers={"Location": "https://elsewhere"}))
     exit_code, text = ended(site.start(bootstrap={"give_up": True, "retries": 1}))

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 NEVER_READY = "import time\nprint('loading', flush=True)\ntime.sleep(600)\n"
 REPORTS = 'import json\nprint(json.dumps({"status": "error", "error": "model file is missing"}), flush=True)\n'
+STARTS_ONCE = """\
+import json, os, sys
+if os.path.exists({marker!r}):
+    sys.exit("the GPU is gone")
+open({marker!r}, "w").close()
+print(json.dumps({{"status": "ready"}}), flush=True)
+input()
+os._exit(1)
+"""
 
 CODE = {
     "never ready": (NEVER_READY, "the process was not ready within 1 s"),
@@ -141,10 +150,20 @@ def test_a_reload_that_fails_disturbs_nobody(site: Site) -> None:
 
 
 def test_code_that_cannot_be_kept_alive_degrades_the_worker_and_keeps_its_tasks(site: Site) -> None:
-    dies = "import json, os\nprint(json.dumps({'status': 'ready'}), flush=True)\ninput()\nos._exit(0)\n"
-    site.queue("jobs", {"main.py": dies})
-    ids = site.enqueue("jobs.default", *range(8), max_retry=25)
+    repository = site.queue("jobs", {"main.py": STARTS_ONCE.format(marker=str(site.directory / "started"))})
+    ids = site.enqueue("jobs.default", *range(8))
     worker = site.start(worker={"concurrency": 4}, recovery={"max_restarts": 1})
-    worker.wait_for_line("executor_degraded", seconds=30)
-    worker.wait_for(lambda: all(site.task(one).state in {"pending", "retry"} for one in ids), "all given back")
-    assert worker.process.poll() is None
+    assert "no more restarts" in worker.wait_for_line("executor_degraded", seconds=30)["message"]
+    worker.wait_for(lambda: {site.task(one).state for one in ids} == {"pending"}, "all given back")
+    assert {site.task(one).deaths for one in ids} == {0}
+    repository.commit({"main.py": ECHO})
+    worker.signal(signal.SIGHUP)
+    assert {site.finished(one).state for one in ids} == {"completed"}
+
+
+def test_a_degraded_worker_may_end_to_be_started_afresh(site: Site) -> None:
+    site.queue("jobs", {"main.py": STARTS_ONCE.format(marker=str(site.directory / "started"))})
+    ids = site.enqueue("jobs.default", *range(8))
+    worker = site.start(worker={"concurrency": 4}, recovery={"max_restarts": 0, "on_degraded": "exit"})
+    assert worker.process.wait(timeout=30) == 80
+    assert {site.task(one).state for one in ids} == {"pending"}

@@ -101,6 +101,22 @@ def test_lines_of_the_standard_input_are_tasks(world: World, door: Callable[...,
     assert [world.message(task_id).payload for task_id in out.split()] == [b'{"n":1}', b'{"n":2}', b"[3]"]
 
 
+class Terminal(io.TextIOWrapper):
+    """A standard input that is a terminal, at which one line is typed."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_at_a_terminal_it_says_what_it_waits_for(
+    world: World, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(io.BytesIO(b"1\n")))
+    assert main(["enqueue", "jobs"]) == 0
+    assert "reading payloads, one per line, until Ctrl-D" in capfd.readouterr().err
+    assert len(world.pending()) == 1
+
+
 def test_envelopes_carry_their_own_settings(world: World, door: Callable[..., tuple[int, str, str]]) -> None:
     lines = [
         '{"id": "a", "payload": {"x":  1}, "max_retry": 9, "headers": {"k": "v"}}',

@@ -62,25 +62,24 @@ def test_all_connections_cut_and_all_scripts_forgotten_again_and_again(fragile: 
     end(fragile, ids, workers)
 
 
-@pytest.mark.parametrize("seconds", [1.0, 4.0])
-def test_a_pause_longer_than_the_lease_costs_no_living_worker_its_tasks(fragile: Field, seconds: float) -> None:
-    ids, workers = begin(fragile, 2_000, redis={"timeout": "2s", "connect_timeout": "1s"})
-    ids += fragile.put([{"sleep": seconds + 1}] * 2, prefix="long")
-    for _ in range(2):
-        fragile.client.execute_command("CLIENT", "PAUSE", int(seconds * 1000), "ALL")
-        time.sleep(seconds)
-        fragile.client.ping()
-    end(fragile, ids, workers)
-
-
-def test_a_frozen_redis_costs_no_living_worker_its_tasks(fragile: Field, own_redis: RedisServer) -> None:
-    ids, workers = begin(fragile, 2_000, redis={"timeout": "1s", "connect_timeout": "500ms"})
-    for _ in range(2):
-        own_redis.pause()
-        time.sleep(3)
-        own_redis.resume()
-        fragile.wait_until(lambda: not any(worker.lines("x") for worker in workers), "nothing")
-        time.sleep(0.5)
+@pytest.mark.parametrize("manner", ["frozen", "paused"])
+def test_a_redis_that_hangs_for_longer_than_the_lease_costs_no_living_worker_its_tasks(
+    fragile: Field, own_redis: RedisServer, manner: str
+) -> None:
+    fragile.settings["redis"] |= {"timeout": "700ms", "connect_timeout": "500ms"}
+    fragile.settings["lease"] = {"duration": "1s", "renew_every": "200ms", "recover_every": "150ms"}
+    ids = fragile.put([{"sleep": 1.5}] * 8)
+    workers = [fragile.quick(seed=seed, worker={"concurrency": 2}) for seed in (1, 2)]
+    fragile.wait_until(lambda: len(fragile.contents().active) == 4, "tasks running")
+    while fragile.settled_count() < len(ids):
+        if manner == "frozen":
+            own_redis.pause()
+            time.sleep(1.6)
+            own_redis.resume()
+        else:
+            fragile.client.execute_command("CLIENT", "PAUSE", 1600, "ALL")
+            fragile.client.ping()
+        time.sleep(1.2)
     end(fragile, ids, workers)
 
 

@@ -125,6 +125,7 @@ def test_it_runs_payloads_and_ends(dev: Callable[..., Session]) -> None:
     session = dev(str(EXAMPLES / "hello-long-running"), "--burst", "--payload", '{"name": "Ada"}', "--payload", "{}")
     assert session.wait() == 0, session.text
     assert re.search(r"task \S+ completed", session.text)
+    assert re.search(r"result of \S+: \{.*Ada", session.text)
     assert "the payload needs a name" in session.text
     assert "stderr | hello is ready to greet" in session.text
 

@@ -41,8 +41,7 @@ time.sleep(600)
 """
 SCRIPT = """\
 import signal, sys
-from runqy_worker import Worker
-from runqy_worker.config.model import Config
+from runqy_worker import Worker, load_config
 
 worker = Worker(load_config(sys.argv[1]))
 signal.signal(signal.SIGTERM, lambda *_: worker.request_stop())
@@ -61,7 +60,7 @@ def test_a_script_bootstraps_runs_and_ends_on_sigterm(library: Library, tmp_path
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            assert process.stdout.readline() == "bootstrapped\n"
+            assert process.stdout.readline() == "bootstrapped\n", process.communicate(timeout=60)[1]
             (task,) = library.enqueue("jobs.default", [1])
             assert library.finished(task).result == b"[1]"
             process.send_signal(signal.SIGTERM)
@@ -114,7 +113,7 @@ def test_a_stop_ends_a_bootstrap_that_would_take_long(library: Library) -> None:
     worker = library.worker(logger=log.logger)
     running = threading.Thread(target=worker.bootstrap)
     running.start()
-    until(lambda: "child_started" in log.actions, "a started process")
+    until(lambda: "deploy_finished" in log.actions, "the deploy")
     worker.request_stop()
     running.join(30)
     assert not running.is_alive()
@@ -164,7 +163,7 @@ async def test_cancelling_start_leaves_nothing(library: Library) -> None:
     log = Captured()
     worker = await asyncio.to_thread(library.worker, logger=log.logger)
     starting = asyncio.create_task(worker.start())
-    await asyncio.to_thread(until, lambda: "child_started" in log.actions, "a started process")
+    await asyncio.to_thread(until, lambda: "deploy_finished" in log.actions, "the deploy")
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         (["config", "show", "--origin"], ["config", "show", "--origin"]),
         (["enqueue", "q", "-config"], ["enqueue", "q", "-config"]),
         (["--help"], ["--help"]),
+        (["help"], ["--help"]),
+        (["help", "queue", "ls"], ["queue", "ls", "--help"]),
         (["-h"], ["-h"]),
         (["--config", "c.yml", "--help"], ["run", "--config", "c.yml", "--help"]),
     ],
@@ -61,12 +63,11 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Replacing:
     def replace(run: Callable[[argparse.Namespace], int]) -> None:
         module = types.ModuleType("replaced")
 
-        def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-            parser = subparsers.add_parser("version", help="")
+        def configure(parser: argparse.ArgumentParser) -> None:
             parser.add_argument("--option")
             parser.set_defaults(run=run)
 
-        module.__dict__["add_parser"] = add_parser
+        module.__dict__["configure"] = configure
         monkeypatch.setitem(sys.modules, "runqy_worker.cli.version", module)
 
     return replace

@@ -12,10 +12,11 @@ from runqy_worker.cli.main import main
     [
         (["/nowhere"], "/nowhere: is neither a directory nor a git address"),
         ([".", "--queue", "a.b"], "--queue: found 'a.b', expected letters, digits, _ and -"),
-        ([".", "--concurrency", "0"], "--concurrency: found 0, expected 1 or more"),
+        ([".", "--concurrency", "0"], "--concurrency: found '0', expected a whole number, 1 or more"),
         ([".", "--payload", "{oops"], "--payload: found '{oops', which is not JSON"),
         (["https://example.org/x.git", "--watch"], "--watch: needs a directory, not a git address"),
         ([".", "--mode", "sometimes"], "argument --mode: invalid choice: 'sometimes'"),
+        ([".", "--redis", "here"], "--redis: found 'here', expected host:port"),
         ([], "the following arguments are required: CODE"),
     ],
 )

@@ -24,8 +24,8 @@ redis: {password_file: /run/password, db: 0, tls: true}
 
 def show(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
-    config_show.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["config", "show", *arguments])
+    config_show.configure(parser)
+    args = parser.parse_args(["show", *arguments])
     status: int = args.run(args)
     return status
 

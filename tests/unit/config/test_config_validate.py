@@ -17,8 +17,8 @@ GOOD = "server: {url: 'http://localhost:8081', api_key_file: /nowhere}\nworker: 
 
 def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
-    validate.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["validate", *arguments])
+    validate.configure(parser)
+    args = parser.parse_args(arguments)
     status: int = args.run(args)
     return status
 

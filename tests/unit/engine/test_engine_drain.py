@@ -39,7 +39,7 @@ async def test_leases_are_renewed_through_the_drain(running_engine: MakeEngine) 
 
 async def test_a_task_that_outlasts_the_timeout_is_given_back_uncharged(running_engine: MakeEngine) -> None:
     async with running_engine(shutdown_timeout=0.02, stop_grace=7) as bench:
-        bench.backend.add("a", reruns=9)
+        bench.backend.add("a", reruns=3)
         await eventually(lambda: "a" in bench.executor.tasks)
         bench.engine.request_stop()
         await eventually(lambda: bench.backend.closed)

@@ -5,11 +5,15 @@
 -- worker, in its own time: those are only listed, when they are older than the cutoff.
 --
 -- KEYS: lease, active, pending
--- ARGV: prefix of task hashes, leases to skip (seen and kept), most leases to look at, cutoff for whole numbers
--- Returns: leases looked at, leases kept, {recovered ids}, {dropped ids: no task behind them},
+-- ARGV: prefix of task hashes, leases to skip (seen and kept), most leases to look at, cutoff for whole numbers,
+--       Unix seconds after which this comes too late: the server stood still meanwhile, and renewals with it
+-- Returns: leases looked at (-1: too late, nothing was done), leases kept, {recovered ids}, {dropped ids: no task behind them},
 --          {id, score, msg, retried, ... of the Go workers'}
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
+if seconds > tonumber(ARGV[5]) then
+  return {-1, 0, {}, {}, {}}
+end
 local since = string.format('%s%06d000', now[1], tonumber(now[2]))
 local lapsed = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', seconds, 'WITHSCORES', 'LIMIT', ARGV[2], ARGV[3])
 local cutoff = tonumber(ARGV[4])
