@@ -94,7 +94,11 @@ class Beats:
     async def _end(self, options: RedisOptions, *, leave: bool) -> None:
         heart = self._hearts.pop(options)
         if leave:
-            await asyncio.wait([asyncio.create_task(heart.heartbeat.leave())], timeout=STOP_PATIENCE)
+            leaving = asyncio.create_task(heart.heartbeat.leave())
+            await asyncio.wait([leaving], timeout=STOP_PATIENCE)
+            if not leaving.done():  # Redis hangs: wait for no reply of its
+                leaving.cancel()
+                await heart.registry.abort()
         heart.beating.cancel()
         await asyncio.wait([heart.beating])
         await heart.registry.close()

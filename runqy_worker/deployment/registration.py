@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from runqy_worker.deployment.answer_parser import parse_registration
 from runqy_worker.deployment.register_call import RegisterCall
+from runqy_worker.deployment.threads import in_daemon_thread
 from runqy_worker.domain.errors import RegistrationError
 from runqy_worker.domain.events import Level, Listener, Notice, Silent
 
@@ -88,7 +89,7 @@ class Registrar:
             "os": platform.system().lower(),
             "version": self._version,
         }
-        document = await asyncio.to_thread(self._call.send, body)
+        document = await in_daemon_thread(lambda: self._call.send(body), name="register")
         try:
             return parse_registration(document, queue=queue)
         except RegistrationError as error:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runqy_worker.engine.retrying import Verdicts
 
 SETTLE_PATIENCE = 10.0
-"""Seconds that a drain tries to write the last outcomes to a backend that does not answer."""
+"""Seconds that a drain tries to give back and to write the last outcomes to a backend that does not answer."""
 
 
 class EngineState(Enum):
@@ -181,8 +181,8 @@ class Engine:
             self._listener.notice(Notice("drain_started", message, fields={"running": count}))
         await self._until_nothing_runs()
         await self._executor.stop(self._stop_grace)
-        await asyncio.wait([fetching])
         self._settle_until = self._clock.monotonic() + SETTLE_PATIENCE
+        await asyncio.wait([fetching], timeout=SETTLE_PATIENCE)
         while flow.held and not self._may_give_up():
             flow.emptied.clear()
             await _either(flow.emptied, timeout=0.5)

@@ -6,15 +6,16 @@ import asyncio
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from runqy_worker.domain.errors import ExecutorStartError
+from runqy_worker.executors.exit_watch import watch_exit
 from runqy_worker.executors.groups import group_lives, signal_group
 from runqy_worker.executors.guard import die_with_parent, prefer_as_oom_victim
 from runqy_worker.executors.stdin import StdinPipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from runqy_worker.domain.launch import Launch
     from runqy_worker.executors.reaper import ChildRecords
@@ -27,7 +28,6 @@ CLOSED_PATIENCE = 1.0
 GROUP_PATIENCE = 1.0
 """Seconds that other processes of the group may live on after their leader."""
 _GROUP_LOOK = 0.05
-_UNKNOWN_EXIT = 255
 
 
 class ProcessOwner(Protocol):
@@ -43,7 +43,7 @@ class ProcessOwner(Protocol):
         """It lives but closed the pipe it is talked to through; `how` completes "the process ..."."""
 
     def process_gone(self, returncode: int) -> None:
-        """It ended, and everything it wrote was handed over."""
+        """It and its process group ended, and everything it wrote was handed over."""
 
 
 class _Stream(asyncio.Protocol):
@@ -56,22 +56,6 @@ class _Stream(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._closed()
-
-
-class _Exit(asyncio.SubprocessProtocol):
-    _transport: asyncio.SubprocessTransport
-
-    def __init__(self, started: Callable[[asyncio.SubprocessTransport], None], exited: Callable[[int], None]) -> None:
-        self._started = started
-        self._exited = exited
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.SubprocessTransport", transport)
-        self._started(self._transport)
-
-    def process_exited(self) -> None:
-        returncode = self._transport.get_returncode()
-        self._exited(_UNKNOWN_EXIT if returncode is None else returncode)
 
 
 class Process:
@@ -90,8 +74,6 @@ class Process:
         self._owner = owner
         self._records = records
         self._loop = asyncio.get_running_loop()
-        self._env: Mapping[str, str] = {}
-        self._transport: asyncio.SubprocessTransport | None = None
         self._streams: list[asyncio.ReadTransport] = []
         self._open_streams = 0
         self._stdin: StdinPipe | None = None
@@ -101,6 +83,7 @@ class Process:
         self._returncode: int | None = None
         self._heard = False
         self._lingers = 0
+        self._clearing = False
         self._finished = False
         self._broken = False
         self.pid = 0
@@ -112,7 +95,6 @@ class Process:
         Raises:
             ExecutorStartError: It could not be started.
         """
-        self._env = launch.env
         try:
             await self._open(launch)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -127,17 +109,7 @@ class Process:
             self._stdin = StdinPipe(ours, self._loop, lambda: self._check_later("closed its stdin"))
             theirs.append(await self._read_from(self._stdout_data, self._stdout_closed))
             theirs.append(await self._read_from(self._stderr_data, self._stream_closed))
-            await self._loop.subprocess_exec(
-                lambda: _Exit(self._started, self._exited),
-                *launch.argv,
-                stdin=theirs[0],
-                stdout=theirs[1],
-                stderr=theirs[2],
-                cwd=launch.cwd,
-                env=dict(launch.env),
-                start_new_session=True,
-                preexec_fn=die_with_parent(),
-            )
+            self._spawn(launch, *theirs)
         except BaseException:
             self._finished = True
             self._kill()
@@ -148,13 +120,25 @@ class Process:
             for fd in theirs:
                 os.close(fd)
 
-    def _started(self, transport: asyncio.SubprocessTransport) -> None:
-        self._transport = transport
-        self.pid = transport.get_pid()
-        self._records.add(self.pid, self._env)
-        prefer_as_oom_victim(self.pid)
+    def _spawn(self, launch: Launch, stdin: int, stdout: int, stderr: int) -> None:
         if self._asked:
-            self._signal_group(signal.SIGTERM)
+            raise ExecutorStartError("the process was ended before it was started")
+        # Without a shell. Not through the event loop: what is inherited and how the end is noticed must not depend on
+        # which loop runs. Starting a process takes a millisecond or two either way.
+        process = subprocess.Popen(
+            launch.argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=launch.cwd,
+            env=dict(launch.env),
+            start_new_session=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - one prepared system call, safe between fork and exec
+        )
+        self.pid = process.pid
+        watch_exit(process, self._loop, self._exited)
+        self._records.add(self.pid, launch.env)
+        prefer_as_oom_victim(self.pid)
 
     def write(self, data: bytes) -> None:
         """Send bytes to its stdin; never blocks."""
@@ -212,7 +196,7 @@ class Process:
     def _stream_closed(self) -> None:
         self._open_streams -= 1
         if self._returncode is not None and not self._open_streams:
-            self._finish()
+            self._clear_group()
 
     def _check_later(self, how: str) -> None:
         """A pipe was closed: that is how an exit begins, so look again in a moment."""
@@ -230,13 +214,29 @@ class Process:
         if self._open_streams:
             self._set_timer(LINGER, self._linger)
         else:
-            self._finish()
+            self._clear_group()
 
     def _linger(self) -> None:
         self._lingers += 1
         if self._heard and self._lingers < MOST_LINGERS:
             self._heard = False
             self._set_timer(LINGER, self._linger)
+        else:
+            self._clear_group()
+
+    def _clear_group(self) -> None:
+        """The process has ended and was heard out; what it started must end too before its tasks run elsewhere."""
+        if not self._clearing:
+            self._clearing = True
+            self._sweep(self._loop.time() + GROUP_PATIENCE)
+
+    def _sweep(self, until: float) -> None:
+        """Wait for the rest of the group, which got SIGTERM; in the end kill it."""
+        now = self._loop.time()
+        if now < until + GROUP_PATIENCE and group_lives(self.pid):
+            if now >= until:
+                self._signal_group(signal.SIGKILL)
+            self._set_timer(_GROUP_LOOK, lambda: self._sweep(until))
         else:
             self._finish()
 
@@ -249,16 +249,6 @@ class Process:
             self._owner.process_gone(self._returncode)
         finally:
             self._close()
-            self._sweep(self._loop.time() + GROUP_PATIENCE)
-
-    def _sweep(self, until: float) -> None:
-        """Wait for the rest of the group, which got SIGTERM; in the end kill it."""
-        now = self._loop.time()
-        if now < until + GROUP_PATIENCE and group_lives(self.pid):
-            if now >= until:
-                self._signal_group(signal.SIGKILL)
-            self._set_timer(_GROUP_LOOK, lambda: self._sweep(until))
-        else:
             self._leave()
 
     def _leave(self) -> None:
@@ -270,8 +260,6 @@ class Process:
         for stream in self._streams:
             stream.close()
         self.close_stdin()
-        if self._transport is not None:
-            self._transport.close()
 
     def _kill(self) -> None:
         self._signal_group(signal.SIGKILL)

@@ -142,8 +142,12 @@ class AsynqRegistry:
         )
 
     async def close(self) -> None:
-        """Drop the connection."""
+        """Drop the connection, after the exchange under way."""
         await self._link.close()
+
+    async def abort(self) -> None:
+        """Drop the connection at once; the exchange under way, if any, fails."""
+        await self._link.abort()
 
 
 def _asynq_status(snapshot: WorkerSnapshot) -> str:

@@ -87,6 +87,7 @@ class Field(Site):
         self.settings["recovery"] = {"initial_delay": "50ms", "max_delay": "200ms"}
         self.settings["process"] = {"stop_grace": "500ms"}
         self.settings["log"]["level"] = "info"
+        directory.mkdir(exist_ok=True)
         self.runs_file = directory / RUNS
         self.runs_file.touch()
         self.queue("jobs", {"main.py": CODE.format(runs=str(self.runs_file))})
@@ -149,14 +150,18 @@ class Field(Site):
                     pipe.zrange(key, 0, -1)
             places = dict(zip(names, pipe.execute(), strict=True))
         prefix = f"asynq:{{{QUEUE}}}:t:"
-        return Contents(**places, hashes={key[len(prefix) :] for key in self.client.scan_iter(f"{prefix}*", count=1000)})
+        return Contents(
+            **places, hashes={key[len(prefix) :] for key in self.client.scan_iter(f"{prefix}*", count=1000)}
+        )
 
     def infos(self, ids: Sequence[str]) -> list[TaskInfo]:
         """Many tasks as they stand, in one round trip."""
         with redis.Redis(port=self.redis.port) as client, client.pipeline(transaction=False) as pipe:
             for task_id in ids:
                 pipe.hmget(f"asynq:{{{QUEUE}}}:t:{task_id}", FIELDS)
-            return [read_task(task_id, QUEUE, values, None) for task_id, values in zip(ids, pipe.execute(), strict=True)]
+            return [
+                read_task(task_id, QUEUE, values, None) for task_id, values in zip(ids, pipe.execute(), strict=True)
+            ]
 
     def settled_count(self) -> int:
         """Tasks that are completed or archived."""
@@ -204,7 +209,11 @@ class ScriptProcess(WorkerProcess):
         environ = {name: value for name, value in os.environ.items() if not name.startswith("RUNQY_")}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *command], stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environ
+                [sys.executable, *command],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environ,
             )
 
 

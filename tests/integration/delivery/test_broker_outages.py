@@ -31,7 +31,7 @@ def end(field: Field, ids: list[str], workers: list[WorkerProcess]) -> None:
 
 
 def test_redis_restarted_under_load(fragile: Field, own_redis: RedisServer) -> None:
-    ids, workers = begin(fragile, 2_500)
+    ids, workers = begin(fragile, 1_500)
     for _ in range(3):
         own_redis.stop()
         time.sleep(0.3)
@@ -42,7 +42,7 @@ def test_redis_restarted_under_load(fragile: Field, own_redis: RedisServer) -> N
 
 
 def test_redis_killed_under_load(fragile: Field, own_redis: RedisServer) -> None:
-    ids, workers = begin(fragile, 2_500)
+    ids, workers = begin(fragile, 1_500)
     for _ in range(3):
         own_redis.kill()
         own_redis.start()
@@ -52,8 +52,8 @@ def test_redis_killed_under_load(fragile: Field, own_redis: RedisServer) -> None
 
 
 def test_all_connections_cut_and_all_scripts_forgotten_again_and_again(fragile: Field) -> None:
-    ids, workers = begin(fragile, 2_500)
-    for turn in range(30):
+    ids, workers = begin(fragile, 1_500)
+    for turn in range(20):
         if turn % 2:
             fragile.client.script_flush()
         fragile.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -68,7 +68,7 @@ def test_a_redis_that_hangs_for_longer_than_the_lease_costs_no_living_worker_its
 ) -> None:
     fragile.settings["redis"] |= {"timeout": "700ms", "connect_timeout": "500ms"}
     fragile.settings["lease"] = {"duration": "1s", "renew_every": "200ms", "recover_every": "150ms"}
-    ids = fragile.put([{"sleep": 1.5}] * 8)
+    ids = fragile.put([{"sleep": 1.5}] * 4)
     workers = [fragile.quick(seed=seed, worker={"concurrency": 2}) for seed in (1, 2)]
     fragile.wait_until(lambda: len(fragile.contents().active) == 4, "tasks running")
     while fragile.settled_count() < len(ids):

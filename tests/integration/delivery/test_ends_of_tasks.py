@@ -50,7 +50,9 @@ def test_a_timeout_in_a_serial_process_charges_no_neighbour(field: Field) -> Non
     worker = field.quick()
     field.wait_settled(len(late) + len(ids))
     infos = field.infos(late)
-    assert {(info.state, info.retried, info.error) for info in infos} == {("archived", 1, "timeout: ran longer than 1s")}
+    assert {(info.state, info.retried, info.error) for info in infos} == {
+        ("archived", 1, "timeout: ran longer than 1s")
+    }
     assert [field.runs()[task_id] for task_id in late] == [2, 2]
     field.assert_all_completed_once(ids)
     assert {info.reruns for info in field.infos(ids)} == {0}

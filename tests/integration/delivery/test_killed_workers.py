@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import psutil
     from integration.delivery.field import Field
 
-TASKS = 3_000
-KILLS = 8
+TASKS = 2_000
+KILLS = 6
 
 
 def test_a_daemon_killed_again_and_again_loses_nothing(field: Field) -> None:

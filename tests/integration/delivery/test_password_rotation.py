@@ -41,7 +41,7 @@ def rotate(client: redis.Redis, control: ControlServer, password: str, *, server
 
 
 def test_a_rotated_password_is_adopted_and_the_process_kept(fragile: Field, control: ControlServer) -> None:
-    ids = fragile.put([{"sleep": 0.005}] * 1_500)
+    ids = fragile.put([{"sleep": 0.005}] * 800)
     worker = fragile.quick()
     fragile.wait_until(lambda: len(fragile.runs()) > 50, "tasks running")
     children = children_of(worker)
@@ -69,7 +69,7 @@ def test_a_rotated_password_is_adopted_and_the_process_kept(fragile: Field, cont
 
 
 def test_a_server_that_learns_the_password_late_is_asked_again(fragile: Field, control: ControlServer) -> None:
-    ids = fragile.put([{"sleep": 0.005}] * 600)
+    ids = fragile.put([{"sleep": 0.005}] * 400)
     worker = fragile.quick()
     fragile.wait_until(lambda: len(fragile.runs()) > 50, "tasks running")
     calls = len(control.received)

@@ -31,7 +31,7 @@ def test_no_task_waits_at_a_busy_worker_while_another_is_idle(field: Field) -> N
 def test_a_mix_of_short_and_long_tasks_is_done_once_by_both(field: Field) -> None:
     field.settings["worker"]["concurrency"] = 1
     rng = random.Random(6)
-    ids = field.put([{"sleep": rng.choice([0] * 20 + [0.1])} for _ in range(1_500)])
+    ids = field.put([{"sleep": rng.choice([0] * 20 + [0.1])} for _ in range(800)])
     workers = [field.quick(seed=seed) for seed in (1, 2)]
     field.wait_settled(len(ids))
     field.assert_all_completed_once(ids)
@@ -55,10 +55,10 @@ def test_a_stream_of_single_tasks_is_shared_and_none_is_lost(field: Field) -> No
 
 
 def test_pausing_while_tasks_flow_holds_them_and_resuming_lets_them_go(field: Field) -> None:
-    ids = field.put([{"sleep": 0.002}] * 1_500)
+    ids = field.put([{"sleep": 0.002}] * 1_000)
     workers = [field.quick(seed=seed) for seed in (1, 2)]
     paused = f"asynq:{{{QUEUE}}}:paused"
-    for _ in range(4):
+    for _ in range(3):
         begun = len(field.runs())
         field.wait_until(lambda begun=begun: len(field.runs()) > begun + 100, "tasks running")  # type: ignore[misc]
         field.client.set(paused, "1")
@@ -76,10 +76,10 @@ def test_pausing_while_tasks_flow_holds_them_and_resuming_lets_them_go(field: Fi
 
 
 def test_quiet_workers_give_back_what_they_have_not_begun(field: Field) -> None:
-    ids = field.put([{"sleep": 0.01}] * 300)
+    ids = field.put([{"sleep": 0.01}] * 200)
     worker = field.quick()
     field.wait_until(lambda: len(field.runs()) > 30, "tasks running")
-    for _ in range(5):
+    for _ in range(3):
         worker.signal(signal.SIGTSTP)
         field.wait_until(lambda: not field.contents().active, "nothing in hand")
         assert field.contents().pending

@@ -174,7 +174,11 @@ async def test_stop_during_a_switch_ends_everything(stage: Stage, mode: Mode, wa
     executor.run(task := make_task("sleep", seconds=60))
     launch = actor_launch(stage.directory, mode=mode, never_ready=True)
     switch = asyncio.create_task(executor.switch(launch, mode=way, drain=1000))
-    await asyncio.sleep(0.05)
+    if way == "overlap":
+        before = executor.health().pids
+        await recorder.until(lambda: set(executor.health().pids) - set(before))
+    else:
+        await recorder.until(lambda: executor.health().state is ExecutorState.STARTING)
     await executor.stop(0.2)
     with pytest.raises(ExecutorStartError):
         await switch
