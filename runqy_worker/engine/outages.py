@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
 from runqy_worker.domain.errors import BackendAuthError, BackendUnavailableError
@@ -39,6 +40,7 @@ class Outages:
         self._down: set[str] = set()
         self._blocking: set[str] = set()
         self._told = False
+        self._answers = asyncio.Event()
 
     @property
     def ongoing(self) -> bool:
@@ -59,27 +61,22 @@ class Outages:
         Operations are safe to repeat: the backend compares tokens. One that `blocks` while all is well can't tell the
         end of an outage: its failure is over as soon as another operation succeeds.
         """
-        delay = FIRST_DELAY
-        failed = False
         loop = asyncio.get_running_loop()
+        series = _Series(longest_delay)
         while True:
             began = loop.time()
             try:
                 result = await operation()
             except BackendUnavailableError as error:
                 if loop.time() - began > LONGEST_DELAY:  # all was well for a while
-                    delay, failed = FIRST_DELAY, False
-                if not (failed and blocks):
+                    series = _Series(longest_delay)
+                if not (blocks and series.failures):
                     self._begin(name, error)
-                failed = True
                 if blocks:
                     self._blocking.add(name)
                 if give_up():
                     return None
-                if isinstance(error, BackendAuthError) and self._renew_credentials is not None:
-                    await self._renew_credentials()
-                await asyncio.sleep(delay * self._rng.uniform(0.5, 1.0))
-                delay = min(delay * 2, longest_delay)
+                await self._pause(error, series)
                 if give_up():
                     return None
             except asyncio.CancelledError:
@@ -89,7 +86,20 @@ class Outages:
                 self._end(name)
                 return result
 
+    async def _pause(self, error: BackendUnavailableError, series: _Series) -> None:
+        """Wait before the next attempt; cut short, once in a series, when another operation succeeds."""
+        if isinstance(error, BackendAuthError) and self._renew_credentials is not None:
+            await self._renew_credentials()
+        delay = series.next_delay() * self._rng.uniform(0.5, 1.0)
+        if series.hurried:
+            await asyncio.sleep(delay)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answers.wait(), delay)
+            series.hurry()
+
     def _begin(self, name: str, error: BackendUnavailableError) -> None:
+        self._answers.clear()
         if not self._told:
             self._told = True
             refused = isinstance(error, BackendAuthError)
@@ -101,8 +111,37 @@ class Outages:
     def _end(self, name: str) -> None:
         if not self._told:
             return
+        self._answers.set()
         self._down.discard(name)
         self._down -= self._blocking
         if not self._down:
             self._told = False
             self._listener.notice(Notice("backend_back", "the backend answers again"))
+
+
+class _Series:
+    """Failures of one operation in a row.
+
+    Attributes:
+        failures: How many there were.
+        hurried: The series went on early once, because the backend answered others.
+    """
+
+    __slots__ = ("_delay", "_longest", "failures", "hurried")
+
+    def __init__(self, longest_delay: float) -> None:
+        self._delay = FIRST_DELAY
+        self._longest = longest_delay
+        self.failures = 0
+        self.hurried = False
+
+    def next_delay(self) -> float:
+        """Seconds until the next attempt, before jitter."""
+        delay, self._delay = self._delay, min(self._delay * 2, self._longest)
+        self.failures += 1
+        return delay
+
+    def hurry(self) -> None:
+        """Begin anew with short delays; only once, since this operation alone may be what the backend refuses."""
+        self.hurried = True
+        self._delay = FIRST_DELAY

@@ -102,6 +102,16 @@ def test_requirements_that_cannot_be_installed_are_explained(
     assert site.finished(task).state == "completed"
 
 
+def test_sighup_shortens_the_pause_before_the_next_attempt(site: Site) -> None:
+    repository = site.queue("jobs", {"main.py": "raise SystemExit('no GPU here')"})
+    (task,) = site.enqueue("jobs.default", 1)
+    worker = site.start(bootstrap={"retry_delay": "1h"})
+    assert "no GPU here" in refusal(worker)
+    repository.commit({"main.py": ECHO})
+    worker.signal(signal.SIGHUP)
+    assert site.finished(task).state == "completed"
+
+
 def test_a_repository_that_is_gone_is_named_and_its_task_waits(site: Site) -> None:
     repository = site.queue("jobs", {"main.py": ECHO})
     away = repository.path.rename(site.directory / "away")

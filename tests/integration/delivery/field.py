@@ -166,7 +166,7 @@ class Field(Site):
     def settled_count(self) -> int:
         """Tasks that are completed or archived."""
         key = f"asynq:{{{QUEUE}}}"
-        return self.client.zcard(f"{key}:completed") + self.client.zcard(f"{key}:archived")  # type: ignore[operator,return-value]
+        return self.client.zcard(f"{key}:completed") + self.client.zcard(f"{key}:archived")
 
     def wait_until(self, condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
         """Until `condition()` holds; fails with the logs when that takes too long."""

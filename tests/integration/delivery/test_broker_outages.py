@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from support.worker_site import WorkerProcess
 
 
-def begin(field: Field, count: int, **sections: dict[str, object]) -> tuple[list[str], list[WorkerProcess]]:
+def begin(field: Field, count: int) -> tuple[list[str], list[WorkerProcess]]:
     """Two workers in the middle of many short tasks."""
     rng = random.Random(count)
     ids = field.put([{"sleep": rng.choice([0, 0.001, 0.01])} for _ in range(count)])
-    workers = [field.quick(seed=seed, **sections) for seed in (1, 2)]
+    workers = [field.quick(seed=seed) for seed in (1, 2)]
     field.wait_until(lambda: sum(field.runs().values()) > 100, "tasks running")
     return ids, workers
 
@@ -56,8 +56,8 @@ def test_all_connections_cut_and_all_scripts_forgotten_again_and_again(fragile: 
     for turn in range(20):
         if turn % 2:
             fragile.client.script_flush()
-        fragile.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        fragile.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        fragile.client.client_kill_filter(_type="normal", skipme=True)
+        fragile.client.client_kill_filter(_type="pubsub")
         time.sleep(0.05)
     end(fragile, ids, workers)
 
@@ -77,7 +77,7 @@ def test_a_redis_that_hangs_for_longer_than_the_lease_costs_no_living_worker_its
             time.sleep(1.6)
             own_redis.resume()
         else:
-            fragile.client.execute_command("CLIENT", "PAUSE", 1600, "ALL")
+            fragile.client.client_pause(1600, all=True)
             fragile.client.ping()
         time.sleep(1.2)
     end(fragile, ids, workers)

@@ -34,8 +34,8 @@ def rotate(client: redis.Redis, control: ControlServer, password: str, *, server
         control.redis = answer
     with client.pipeline(transaction=True) as pipe:
         pipe.config_set("requirepass", password)
-        pipe.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        pipe.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        pipe.client_kill_filter(_type="normal", skipme=True)
+        pipe.client_kill_filter(_type="pubsub")
         pipe.execute()
     control.redis = answer
 
@@ -58,9 +58,6 @@ def test_a_rotated_password_is_adopted_and_the_process_kept(fragile: Field, cont
     assert set(fragile.run_pids()) == {children[0].pid}
     assert "swordfish" not in worker.log_text()
     worker.wait_for_line("backend_back")
-    fragile.client.close()
-    fragile.client = redis.Redis(port=fragile.redis.port, password="swordfish", decode_responses=True)
-    fragile.client.config_set("requirepass", "")
     fragile.wait_settled(len(ids))
     fragile.assert_all_completed_once(ids)
     keys = [key for key in fragile.client.scan_iter("asynq:workers:*") if not key.endswith(":logs")]
@@ -78,7 +75,6 @@ def test_a_server_that_learns_the_password_late_is_asked_again(fragile: Field, c
     fragile.wait_until(lambda: len(control.received) > calls, "it asking the server")
     control.redis = RedisAnswer(control.redis.addr, password="marlin")
     fragile.wait_until(lambda: len(fragile.runs()) == len(ids), "all being run")
-    fragile.client.config_set("requirepass", "")
     fragile.wait_settled(len(ids))
     fragile.assert_all_completed_once(ids)
     assert worker.stop() == 0
