@@ -21,7 +21,7 @@ def main() -> None:
     """Write requirements/*.txt."""
     for name, arguments in SETS.items():
         output = ROOT / "requirements" / name
-        subprocess.run([*COMMON, *arguments, "--output-file", str(output)], cwd=ROOT, check=True)  # noqa: S603
+        subprocess.run([*COMMON, *arguments, "--output-file", str(output)], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import redis
 from integration.delivery.field import children_of
 
 from runqy_worker.deployment.answer import RedisAnswer
@@ -12,6 +11,7 @@ from runqy_worker.development.control_server import ControlServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import redis
     from integration.delivery.field import Field
     from support.redis_server import RedisServer
 
