@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 HEAD = 64 * 1024
-"""How much of a line that is too long is kept."""
+"""How much of a line that is too long is kept, at most."""
 
 
 class Cut(bytes):
@@ -66,7 +66,7 @@ class LineSplitter:
         return last
 
     def _fit(self, line: bytes) -> bytes:
-        return line if len(line) <= self._limit else Cut(line[:HEAD])
+        return line if len(line) <= self._limit else Cut(line[: min(HEAD, self._limit)])
 
     def _hold(self, data: bytes) -> list[bytes]:
         """Keep the beginning of a line for later; a `Cut` when it is too long already."""
@@ -74,7 +74,7 @@ class LineSplitter:
         self._held += len(data)
         if self._held <= self._limit:
             return []
-        head = Cut(b"".join(self._chunks)[:HEAD])
+        head = Cut(b"".join(self._chunks)[: min(HEAD, self._limit)])
         self._chunks.clear()
         self._held = 0
         self.skipping = True

@@ -133,8 +133,9 @@ class Session:
 
     def stdout_data(self, data: bytes) -> None:
         """It wrote to stdout (`ProcessOwner`)."""
+        skipped = self._stdout.skipping
         lines = self._stdout.feed(data)
-        if lines:
+        if lines or (skipped and not self._stdout.skipping):  # the end of a line that is too long matters too
             self._hear(lines)
 
     def stderr_data(self, data: bytes) -> None:

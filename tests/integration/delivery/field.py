@@ -90,6 +90,7 @@ class Field(Site):
         directory.mkdir(exist_ok=True)
         self.runs_file = directory / RUNS
         self.runs_file.touch()
+        self.password: str | None = None
         self.queue("jobs", {"main.py": CODE.format(runs=str(self.runs_file))})
         self.client = redis.Redis(port=server.port, decode_responses=True)
 
@@ -156,7 +157,10 @@ class Field(Site):
 
     def infos(self, ids: Sequence[str]) -> list[TaskInfo]:
         """Many tasks as they stand, in one round trip."""
-        with redis.Redis(port=self.redis.port) as client, client.pipeline(transaction=False) as pipe:
+        with (
+            redis.Redis(port=self.redis.port, password=self.password) as client,
+            client.pipeline(transaction=False) as pipe,
+        ):
             for task_id in ids:
                 pipe.hmget(f"asynq:{{{QUEUE}}}:t:{task_id}", FIELDS)
             return [

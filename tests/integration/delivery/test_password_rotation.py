@@ -11,8 +11,7 @@ from runqy_worker.development.control_server import ControlServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import redis
-    from integration.delivery.field import Field
+        from integration.delivery.field import Field
     from support.redis_server import RedisServer
 
 
@@ -27,17 +26,18 @@ def control(fragile: Field, own_redis: RedisServer) -> Iterator[ControlServer]:
         yield control
 
 
-def rotate(client: redis.Redis, control: ControlServer, password: str, *, server_first: bool = True) -> None:
+def rotate(field: Field, control: ControlServer, password: str, *, server_first: bool = True) -> None:
     """A new password everywhere; everyone has to say it from now on."""
     answer = RedisAnswer(control.redis.addr, password=password)
     if server_first:
         control.redis = answer
-    with client.pipeline(transaction=True) as pipe:
+    with field.client.pipeline(transaction=True) as pipe:
         pipe.config_set("requirepass", password)
         pipe.client_kill_filter(_type="normal", skipme=True)
         pipe.client_kill_filter(_type="pubsub")
         pipe.execute()
     control.redis = answer
+    field.password = password
 
 
 def test_a_rotated_password_is_adopted_and_the_process_kept(fragile: Field, control: ControlServer) -> None:
@@ -48,7 +48,7 @@ def test_a_rotated_password_is_adopted_and_the_process_kept(fragile: Field, cont
     assert len(children) == 1
     calls = len(control.received)
     # The connection that stands stays authenticated, so what the test looks at Redis with is not cut off.
-    rotate(fragile.client, control, "swordfish")
+    rotate(fragile, control, "swordfish")
     begun = len(fragile.runs())
     fragile.wait_until(lambda: len(fragile.runs()) > begun + 200, "the worker going on")
     assert len(control.received) > calls
@@ -70,8 +70,9 @@ def test_a_server_that_learns_the_password_late_is_asked_again(fragile: Field, c
     worker = fragile.quick()
     fragile.wait_until(lambda: len(fragile.runs()) > 50, "tasks running")
     calls = len(control.received)
-    rotate(fragile.client, control, "swordfish", server_first=False)
+    rotate(fragile, control, "swordfish", server_first=False)
     fragile.client.config_set("requirepass", "marlin")
+    fragile.password = "marlin"
     fragile.wait_until(lambda: len(control.received) > calls, "it asking the server")
     control.redis = RedisAnswer(control.redis.addr, password="marlin")
     fragile.wait_until(lambda: len(fragile.runs()) == len(ids), "all being run")

@@ -95,7 +95,7 @@ async def test_ten_mebibytes_to_a_child_that_does_not_read_don_t_block_the_loop(
 
 @both_modes
 async def test_too_long_an_answer_fails_its_task_and_nothing_else(stage: Stage, mode: Mode) -> None:
-    executor, recorder = await stage.actor(mode=mode, process={"max_line": 100_000})
+    executor, recorder = await stage.actor(mode=mode, process={"max_line": 100_000, "cancel_grace": 60})
     executor.run(task := make_task("big", size=1_000_000))
     failure = await recorder.failure(task)
     assert "longer than 100000 bytes (process.max_line)" in failure.error

@@ -61,3 +61,8 @@ def test_line_of_many_chunks_is_kept_as_chunks_and_joined_once() -> None:
         assert splitter.feed(chunk) == []
         assert len(splitter._chunks) == number + 1
     assert splitter.feed(b"\n") == [b"z" * 65536 * 160]
+
+
+def test_what_is_left_of_a_cut_line_is_never_longer_than_the_limit() -> None:
+    (cut,) = LineSplitter(10).feed(b"z" * 11)
+    assert cut == b"z" * 10
