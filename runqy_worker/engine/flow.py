@@ -87,6 +87,7 @@ class Flow:
             self.held.add(task)
             settlement = self._verdicts.before_start(task)
             if settlement is None:
+                task.alone = task.deaths > 0  # its next death, if it comes, costs no neighbour a re-run
                 self._waiting.append(task)
             else:
                 self._post(settlement)

@@ -95,8 +95,9 @@ class Outages:
             await asyncio.sleep(delay)
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._answers.wait(), delay)
-            series.hurry()
+            async with asyncio.timeout(delay):
+                await self._answers.wait()
+                series.hurry()
 
     def _begin(self, name: str, error: BackendUnavailableError) -> None:
         self._answers.clear()

@@ -10,6 +10,7 @@ from runqy_worker.domain.errors import BackendUnavailableError
 from runqy_worker.domain.events import Notice, Silent
 from runqy_worker.domain.outcome import Completed, Failed, Outcome, Released
 from runqy_worker.domain.ports import ExecutorHealth, ExecutorState, Sink
+from runqy_worker.domain.settlement import Action
 from runqy_worker.domain.task import Task
 
 if TYPE_CHECKING:
@@ -193,6 +194,9 @@ class FakeBackend:
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         self._check()
         self.settled.extend(settlements)
+        for settlement in settlements:
+            if settlement.action is Action.RELEASE:
+                self.pending.insert(0, settlement.task)
         return [settlement.task.id not in self.void for settlement in settlements]
 
     async def upkeep(self) -> float:

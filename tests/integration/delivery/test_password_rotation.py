@@ -11,7 +11,7 @@ from runqy_worker.development.control_server import ControlServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-        from integration.delivery.field import Field
+    from integration.delivery.field import Field
     from support.redis_server import RedisServer
 
 

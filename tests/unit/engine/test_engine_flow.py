@@ -39,7 +39,7 @@ async def test_short_tasks_are_prefetched_and_each_runs_once(running_engine: Mak
         bench.executor.end_after()
         ids = [f"t{n}" for n in range(2000)]
         bench.backend.add(*ids)
-        await eventually(lambda: len(bench.settled()) == len(ids))
+        await eventually(lambda: bench.settled().count((ids[-1], "COMPLETE")) == 1)
         assert bench.executor.log == ids
         assert max(bench.backend.claims) > 1
 
@@ -189,3 +189,12 @@ async def test_a_failure_with_retries_left_is_retried_and_else_archived(running_
         bench.executor.end("never", Failed("boom", retryable=False))
         await eventually(lambda: len(bench.settled()) == 3)
         assert dict(bench.settled()) == {"again": "RETRY", "spent": "ARCHIVE", "never": "ARCHIVE"}
+
+
+async def test_a_task_with_deaths_to_its_name_is_to_run_alone(running_engine: MakeEngine) -> None:
+    async with running_engine(slots=2) as bench:
+        bench.backend.add("deadly", deaths=1)
+        bench.backend.add("innocent")
+        await eventually(lambda: len(bench.executor.tasks) == 2)
+        assert bench.executor.tasks["deadly"].alone
+        assert not bench.executor.tasks["innocent"].alone
