@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from runqy_worker.engine.retrying import Verdicts
 
 
+UNSETTLED_LIMIT = 1000
+"""Outcomes that may wait for the backend. Beyond that nothing is claimed: all of them would run again if we died."""
+
+
 class Flow:
     """Hands claimed tasks to the executor, and its outcomes to the outbox. It is the executor's sink.
 
@@ -56,6 +60,7 @@ class Flow:
         self.claiming = True
         self.draining = False
         self._low_mark = 0
+        self._held_back = False
         self.degraded = asyncio.Event()
         self.demand_changed = asyncio.Event()
         self.outbox_filled = asyncio.Event()
@@ -70,6 +75,9 @@ class Flow:
     def demand(self) -> int:
         """How many tasks to claim now: free slots, and a few to keep at hand while tasks are short."""
         if not self.claiming:
+            return 0
+        if len(self.held) - len(self.running) - len(self._waiting) >= UNSETTLED_LIMIT:
+            self._held_back = True
             return 0
         room = self._executor.room()
         if not room and self._executor.health().state is not ExecutorState.READY:
@@ -131,6 +139,9 @@ class Flow:
         """The backend answered: the task is out of our hands."""
         self.held.discard(settlement.task)
         self._listener.task_settled(settlement, accepted)
+        if self._held_back:
+            self._held_back = False
+            self.demand_changed.set()
         if not self.held:
             self.emptied.set()
 

@@ -9,8 +9,12 @@ from runqy_worker.domain.outcome import Completed, Failed, Outcome, Revoked
 from runqy_worker.domain.ports import ExecutorState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
     from support.engine_bench import MakeEngine
 
+    from runqy_worker.domain.settlement import Settlement
     from runqy_worker.domain.task import Task
 
 
@@ -82,6 +86,26 @@ async def test_outcomes_survive_an_outage_and_are_settled_afterwards(running_eng
         bench.backend.down = False
         await eventually(lambda: bench.settled() == [("a", "COMPLETE")])
         await eventually(lambda: bench.listener.actions()[-1] == "backend_back")
+
+
+async def test_claiming_pauses_while_too_many_outcomes_wait_for_the_backend(
+    running_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runqy_worker.engine.flow.UNSETTLED_LIMIT", 5)
+    async with running_engine() as bench:
+        settle, stuck = bench.backend.settle, asyncio.Event()
+
+        async def slow(settlements: Sequence[Settlement]) -> list[bool]:
+            await stuck.wait()
+            return await settle(settlements)
+
+        monkeypatch.setattr(bench.backend, "settle", slow)
+        bench.executor.end_after()
+        bench.backend.add(*[f"t{n}" for n in range(400)])
+        await asyncio.sleep(0.1)
+        assert len(bench.executor.log) < 50
+        stuck.set()
+        await eventually(lambda: bench.settled().count(("t399", "COMPLETE")) == 1)
 
 
 async def test_the_backend_may_be_down_at_the_start(running_engine: MakeEngine) -> None:
