@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.asynq_go import Asynq
 from support.asynq_world import World
+from support.tools import needed
 
 from runqy_worker.backends.asynq.backend import AsynqBackend
 from runqy_worker.backends.asynq.client import AsynqClient
@@ -30,12 +28,7 @@ SOURCE = Path(__file__).parent / "go"
 @pytest.fixture(scope="session")
 def asynq_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built once per run; Go's own cache makes a second build quick."""
-    go = shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
-    if go is None:
-        reason = "the Go toolchain is missing; it builds the real asynq library that judges the wire format"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    go = needed("go", "it builds the real asynq library that judges the wire format")
     program = tmp_path_factory.mktemp("asynq") / "interop"
     done = subprocess.run([go, "build", "-o", program, "."], cwd=SOURCE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

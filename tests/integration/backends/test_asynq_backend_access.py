@@ -13,6 +13,7 @@ import pytest
 import redis
 from conformance.backend_harness import AsynqHarness
 from support.redis_server import RedisServer, free_port, redis_binary
+from support.tools import missing, needed
 
 from runqy_worker.backends.asynq.link import Link
 from runqy_worker.backends.asynq.options import RedisOptions
@@ -166,9 +167,10 @@ async def test_a_listener_that_never_answers_is_given_up() -> None:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CA, and one certificate that it signed for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("tls")
+    program = needed("openssl", "apt-get install openssl")
 
     def openssl(*args: str) -> None:
-        subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
+        subprocess.run([program, *args], cwd=folder, check=True, capture_output=True)
 
     new = ("req", "-newkey", "rsa:2048", "-nodes", "-sha256")
     openssl(*new, "-x509", "-days", "2", "-subj", "/CN=test-ca", "-keyout", "ca.key", "-out", "ca.crt")
@@ -187,8 +189,15 @@ def tls_addr(certificates: Path, tmp_path: Path) -> Iterator[str]:
         *("--tls-key-file", str(certificates / "redis.key")),
         *("--tls-ca-cert-file", str(certificates / "ca.crt")),
     ]
-    with RedisServer(tmp_path, "--tls-port", str(port), *files):
-        yield f"127.0.0.1:{port}"
+    server = RedisServer(tmp_path, "--tls-port", str(port), *files)
+    try:
+        server.start()
+    except RuntimeError as error:
+        if "Bad directive" in str(error):
+            missing("this redis-server was built without TLS: apt-get install redis-server")
+        raise
+    yield f"127.0.0.1:{port}"
+    server.stop()
 
 
 async def test_tls_with_a_client_certificate_works(certificates: Path, tls_addr: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.deployments import Deployments
 from support.git_site import GitSSH, Remote, sshd_binary
+from support.tools import missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,10 +33,7 @@ def site(tmp_path: Path) -> Iterator[Deployments]:
 def ssh(tmp_path: Path) -> Iterator[GitSSH]:
     """A running sshd."""
     if sshd_binary() is None:
-        missing = "sshd is missing: apt-get install openssh-server"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing("sshd is missing: apt-get install openssh-server")
     directory = tmp_path / "ssh"
     directory.mkdir()
     with GitSSH(directory) as server:

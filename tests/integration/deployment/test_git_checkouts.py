@@ -8,6 +8,7 @@ import pytest
 from support.deployments import Deployments, run_python
 from support.git_site import Remote, git
 from support.packages import project_files
+from support.tools import needed
 
 from runqy_worker.domain.errors import DeploymentError
 
@@ -208,11 +209,7 @@ async def test_submodules_come_along_also_inside_one_another(site: Deployments, 
 
 
 async def test_large_files_are_fetched(site: Deployments, remote: Remote) -> None:
-    if shutil.which("git-lfs") is None:
-        missing = "git-lfs is missing: apt-get install git-lfs"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+    needed("git-lfs", "apt-get install git-lfs")
     git("lfs", "install", "--local", cwd=remote.work)
     remote.commit({".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "app/model.bin": b"\0weights" * 99})
     assert b"git-lfs" in git("cat-file", "-p", "HEAD:app/model.bin", cwd=remote.work).encode()
