@@ -118,6 +118,7 @@ def demonstrate(directory: Path) -> None:
                 }
             )
         )
+        config.chmod(0o600)  # it holds the key
         say("A worker: it registers, clones, makes environments, starts processes")
         worker = WorkerProcess(config)
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 from conformance.backend_harness import AsynqHarness
+from support.fakes import eventually
 from support.redis_server import RedisServer, free_port, redis_binary
 from support.tools import missing, needed
 
@@ -103,6 +104,7 @@ async def test_a_least_privileged_user_can_work(harness: AsynqHarness) -> None:
         await asyncio.wait_for(backend.stop_waiting(), 10)
         wait.cancel()
         await asyncio.gather(wait, return_exceptions=True)
+        await eventually(lambda: harness.db.info("clients")["blocked_clients"] == 0)
         task_id = harness.enqueue(QUEUE)
         [task] = await backend.claim(1)
         assert task.id == task_id

@@ -28,6 +28,34 @@ class Broker:
         await asyncio.Event().wait()
 
 
+async def test_an_operation_that_is_given_up_does_not_keep_the_outage_open() -> None:
+    recorder, broker = Recorder(), Broker()
+    outages = Outages(recorder, random.Random(1))
+    broker.up = False
+    waiting = asyncio.ensure_future(outages.until_done("wait", broker.listen))
+    await eventually(lambda: outages.ongoing)
+    broker.up = True
+    await eventually(lambda: broker.calls >= 2)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert not outages.ongoing
+    assert await outages.until_done("claim", broker.ask) == "pong"
+    broker.up = False
+    assert await outages.until_done("claim", broker.ask, lambda: True) is None
+    assert recorder.actions() == ["backend_unavailable", "backend_back", "backend_unavailable"]
+
+
+async def test_an_outage_is_told_once_whatever_meets_it() -> None:
+    recorder, broker = Recorder(), Broker()
+    outages = Outages(recorder, random.Random(1))
+    broker.up = False
+    asked = [asyncio.ensure_future(outages.until_done(name, broker.ask)) for name in ("claim", "renew", "settle")]
+    await eventually(lambda: broker.calls >= len(asked))
+    broker.up = True
+    assert await asyncio.gather(*asked) == ["pong"] * 3
+    assert recorder.actions() == ["backend_unavailable", "backend_back"]
+
+
 async def test_a_subscription_that_stands_again_does_not_keep_the_outage_open() -> None:
     recorder, broker = Recorder(), Broker()
     outages = Outages(recorder, random.Random(1))
