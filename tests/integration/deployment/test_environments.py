@@ -118,11 +118,12 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = directory / "bin" / name
     python.parent.mkdir()
     shutil.copy(Path(sys.base_prefix) / "bin" / name, python)
-    code = "import sys; print(sys.base_prefix)"
+    code = "import site, sys; print(sys.base_prefix); print(site.getsitepackages()[0])"
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(directory), "the copied interpreter still uses the original's packages"
+    prefix, packages = done.stdout.splitlines()
+    assert prefix == str(directory), "the copied interpreter still uses the original's packages"
     wheel = make_wheel(directory, "part", "9.9+host")
-    shutil.unpack_archive(wheel, site, "zip")
+    shutil.unpack_archive(wheel, packages, "zip")  # Debian's interpreters name the folder otherwise
     return python
 
 

@@ -10,6 +10,7 @@ import pty
 from pathlib import Path
 
 import pytest
+from support.tools import missing
 
 from runqy_worker.config.model import LogConfig
 from runqy_worker.telemetry.formats import ConsoleFormatter, JournalFormatter, JsonFormatter
@@ -73,7 +74,10 @@ def test_auto_on_a_stream_without_a_descriptor_means_console() -> None:
     [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
 )
 def test_colour_only_on_terminals_that_want_it(environ: dict[str, str], expected: bool) -> None:
-    main, secondary = pty.openpty()
+    try:
+        main, secondary = pty.openpty()
+    except OSError as error:
+        missing(f"this host gives no pseudo terminal: {error}")
     with os.fdopen(secondary, "w") as terminal:
         assert wants_colour(terminal, environ) is expected
     os.close(main)
