@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runqy_worker.app.beats import Beats
-from runqy_worker.app.context import Context, Source
+from runqy_worker.app.context import Context
 from runqy_worker.app.identity import make_worker_id
 from runqy_worker.app.lane import Lane
 from runqy_worker.app.mailbox import Mailbox
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from runqy_worker.config.model import Config
+    from runqy_worker.deployment.registration import Registers
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.events import Listener
     from runqy_worker.engine.middleware import Middleware
@@ -228,7 +229,7 @@ class Worker:
         names = ", ".join(lane.parent for lane in self.lanes if lane.degraded.is_set())
         raise DegradedError(f"degraded: the process of {names} could not be kept alive; exiting to be started afresh")
 
-    def _make_source(self, rng: random.Random) -> Source:
+    def _make_source(self, rng: random.Random) -> Registers:
         if self.config.local.queues_file:
             return LocalRegistrar(self.config, listener=self._listener)
         return Registrar(

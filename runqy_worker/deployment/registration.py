@@ -30,10 +30,10 @@ class Registers(Protocol):
     """What tells a worker about its queues: the control server, or a local file."""
 
     async def register(self, queue: str) -> Registration:
-        """The registration for `queue`, with all the patience that is configured."""
+        """The registration for `queue`, with all the patience that is configured. Raises `RegistrationError`."""
 
     async def once(self, queue: str) -> Registration:
-        """The same with a single attempt, for a reload."""
+        """The same with a single attempt, for reloads and new credentials. Raises `RegistrationError`."""
 
 
 class Registrar:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from runqy_worker.domain.errors import ExecutorStartError
 from runqy_worker.domain.events import Level, Notice
 from runqy_worker.domain.outcome import Failed, Outcome
+from runqy_worker.executors.exits import overlong_line
 from runqy_worker.executors.lines import Cut
 from runqy_worker.executors.overtime import Overtime
 from runqy_worker.executors.protocol import read_answer, request_line, scrape, task_id_at_start
@@ -354,10 +355,9 @@ class Child:
 
     def _take_overlong(self, head: Cut) -> None:
         """A line longer than the limit: fail the task that it is the answer for, or end the process."""
-        limit = self._context.process.max_line
         task_id = task_id_at_start(head)
         task = self._unanswered.get(task_id) if task_id is not None else None
-        error = f"permanent failure: the task code printed a line longer than {limit} bytes (process.max_line)"
+        error = overlong_line(self._context.process.max_line)
         self._context.notices.emit("line_too_long", error.partition(": ")[2], task=task or self.at_work(), pid=self.pid)
         if task is not None and task.id not in self._doomed:
             # Told now; the slot is free once the line has come to its end.

@@ -24,3 +24,8 @@ def describe_death(returncode: int, broke: str) -> str:
     if returncode == 0:
         return "process exited without being asked (exit code 0)"
     return f"process died ({describe_exit(returncode)})"
+
+
+def overlong_line(limit: int) -> str:
+    """The failure of a task whose process printed a line longer than `limit` bytes."""
+    return f"permanent failure: the task code printed a line longer than {limit} bytes (process.max_line)"

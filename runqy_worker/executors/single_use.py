@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from runqy_worker.domain.errors import ExecutorStartError
 from runqy_worker.domain.outcome import Failed, Outcome, Released
+from runqy_worker.executors.exits import overlong_line
 from runqy_worker.executors.lines import Cut
 from runqy_worker.executors.protocol import read_answer, request_line, scrape
 from runqy_worker.executors.session import Session
@@ -173,8 +174,7 @@ class SingleUse:
             self._answered(piece.task_id, piece.outcome)
 
     def _overlong(self) -> None:
-        limit = self._context.process.max_line
-        error = f"permanent failure: the task code printed a line longer than {limit} bytes (process.max_line)"
+        error = overlong_line(self._context.process.max_line)
         self._context.notices.emit("line_too_long", error.partition(": ")[2], task=self.task, pid=self.pid)
         self.end_with(Failed(error, retryable=False), "it printed a line that is too long", self._grace)
 

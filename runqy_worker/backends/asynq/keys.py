@@ -26,7 +26,6 @@ class QueueKeys:
 
     __slots__ = (
         "active",
-        "aggregation_sets",
         "archived",
         "completed",
         "failed",
@@ -56,7 +55,6 @@ class QueueKeys:
         self.processed = prefix + "processed"
         self.failed = prefix + "failed"
         self.groups = prefix + "groups"
-        self.aggregation_sets = prefix + "aggregation_sets"
         self.task_prefix = prefix + "t:"
 
     def task(self, task_id: str) -> str:
