@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `make chaos` asks for; the options must be known before tests/chaos is looked at."""
+    group = parser.getgroup("chaos")
+    group.addoption("--chaos-long", action="store_true", help="run the long forms of tests/chaos")
+    group.addoption("--chaos-seed", type=int, default=1, help="what the random choices of tests/chaos begin with")
+
+
 @pytest.fixture(scope="session")
 def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One real Redis for the whole run; `redis_server` empties it for each test."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.delivery.field import Field
+from support.field import Field
 from support.redis_server import RedisServer
 
 if TYPE_CHECKING:

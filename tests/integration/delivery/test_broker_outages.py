@@ -8,7 +8,7 @@ import pytest
 import redis
 
 if TYPE_CHECKING:
-    from integration.delivery.field import Field
+    from support.field import Field
     from support.redis_server import RedisServer
     from support.worker_site import WorkerProcess
 

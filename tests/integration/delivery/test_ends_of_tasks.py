@@ -3,10 +3,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from integration.delivery.field import QUEUE
+from support.field import QUEUE
 
 if TYPE_CHECKING:
-    from integration.delivery.field import Field
+    from support.field import Field
 
 
 def test_a_cancelled_task_is_archived_and_its_neighbours_are_not_charged(field: Field) -> None:

@@ -4,11 +4,11 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from integration.delivery.field import children_of, is_gone
+from support.field import children_of, is_gone
 
 if TYPE_CHECKING:
     import psutil
-    from integration.delivery.field import Field
+    from support.field import Field
 
 TASKS = 2_000
 KILLS = 6

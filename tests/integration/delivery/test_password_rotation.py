@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.delivery.field import children_of
+from support.field import children_of
 
 from runqy_worker.deployment.answer import RedisAnswer
 from runqy_worker.development.control_server import ControlServer
@@ -11,7 +11,7 @@ from runqy_worker.development.control_server import ControlServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from integration.delivery.field import Field
+    from support.field import Field
     from support.redis_server import RedisServer
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from integration.delivery.field import Field
+    from support.field import Field
 
 TASKS = 10_000
 

@@ -4,10 +4,10 @@ import random
 import signal
 from typing import TYPE_CHECKING
 
-from integration.delivery.field import QUEUE
+from support.field import QUEUE
 
 if TYPE_CHECKING:
-    from integration.delivery.field import Field
+    from support.field import Field
 
 
 def test_no_task_waits_at_a_busy_worker_while_another_is_idle(field: Field) -> None:

@@ -5,10 +5,10 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from integration.delivery.field import children_of
+from support.field import children_of
 
 if TYPE_CHECKING:
-    from integration.delivery.field import Field
+    from support.field import Field
 
 
 def test_a_worker_that_slept_through_its_lease_settles_nothing_that_another_has_done(field: Field) -> None:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import psutil
-from integration.delivery.field import CODE, Field, children_of, is_gone
+from support.field import CODE, Field, children_of, is_gone
 from support.redis_server import RedisServer
 
 from runqy_worker.development.control_server import ControlServer, Fault

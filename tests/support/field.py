@@ -1,4 +1,4 @@
-"""What the delivery tests share: task code that counts its executions, and a view of everything that Redis holds."""
+"""What delivery and chaos tests share: task code that counts its executions, and a view of all that Redis holds."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import redis
 import yaml
-from support.worker_site import Site, WorkerProcess
 
 from runqy_worker.backends.asynq.client import AsynqClient
 from runqy_worker.backends.asynq.new_task import NewTask
 from runqy_worker.backends.asynq.options import RedisOptions
 from runqy_worker.backends.asynq.task_info import FIELDS, TaskInfo, read_task
+from support.worker_site import Site, WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ print(json.dumps({{"status": "ready"}}), flush=True)
 for line in sys.stdin:
     task = json.loads(line)
     what = task["payload"] or {{}}
-    os.write(runs, ("%s %d\\n" % (task["task_id"], os.getpid())).encode())
+    os.write(runs, ("%s %d %d\\n" % (task["task_id"], os.getpid(), os.getppid())).encode())
     time.sleep(what.get("sleep", 0))
     if what.get("die") == "exit":
         os._exit(7)
@@ -50,7 +50,7 @@ for line in sys.stdin:
         time.sleep(60)
     print(json.dumps({{"task_id": task["task_id"], "result": what.get("say")}}), flush=True)
 """
-"""Serial task code: writes the task's id and its own pid to a file, then does what the payload says."""
+"""Serial task code: writes the task's id, its own pid and its worker's to a file, then does what the payload says."""
 
 
 @dataclass(frozen=True)
