@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := runqy_worker tests benchmarks
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format bench docs lock wheel clean
+.PHONY: help demo test unit chaos lint format bench docs lock wheel clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -37,6 +37,11 @@ test: $(VENV)/.tests $(VENV)/.go lint  ## Lint, type-check and test everything t
 
 unit: $(VENV)/.tests  ## Only the quick tests
 	$(BIN)/python -m pytest tests/unit
+
+chaos: $(VENV)/.tests $(VENV)/.go  ## Injure a running system for a long time, and account for every task. SEED=1
+	rm -rf build/chaos
+	RUNQY_CHAOS_REPORTS=$(CURDIR)/build/chaos $(BIN)/python -m pytest tests/chaos --chaos-long --chaos-seed $(SEED)
+	PYTHONPATH=tests $(BIN)/python -m chaos.summary build/chaos --seed $(SEED)
 
 lint: $(VENV)/.tests  ## Style, types and import contracts
 	$(BIN)/ruff check .
