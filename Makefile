@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RESULTS ?= benchmarks/results/$(shell nproc)-cores.json
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit chaos lint format bench docs lock wheel clean
+.PHONY: help demo test unit chaos lint format bench bench-quick bench-check bench-fleet docs lock wheel clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -23,6 +24,10 @@ $(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.tests: requirements/test.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/test.txt
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/bench.txt
 	@touch $@
 
 $(VENV)/.go: requirements/go.txt | $(VENV)/bin/python
@@ -53,8 +58,20 @@ format: $(VENV)/.tests  ## Let ruff lay the code out
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.tests  ## Measure, with the reference loops beside
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.bench  ## Measure for a quarter of an hour, store the figures, and show them in docs/performance.md
+	$(BIN)/python -m benchmarks --json $(RESULTS)
+	$(BIN)/python -m benchmarks.picture $(RESULTS)
+	$(BIN)/python -m benchmarks.page $(RESULTS)
+
+bench-quick: $(VENV)/.tests  ## Measure for a minute, and print the figures
+	$(BIN)/python -m benchmarks --quick
+
+bench-check: $(VENV)/.tests  ## Compare the worker's speed, relative to reference loops, with the stored one
+	$(BIN)/python -m benchmarks.check
+
+bench-fleet: $(VENV)/.tests  ## Measure what a thousand simulated workers cost Redis, for half an hour, and show it in docs/scaling.md
+	$(BIN)/python -m benchmarks.fleet --json benchmarks/results/fleet-2-cores.json
+	$(BIN)/python -m benchmarks.fleet.page
 
 docs: $(VENV)/.runtime  ## Write the generated pages
 	$(BIN)/python -m runqy_worker.config.reference > docs/configuration.md

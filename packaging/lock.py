@@ -1,4 +1,4 @@
-"""Pin the requirements with hashes: what runs, what tests, and a Go toolchain for the interop tests."""
+"""Pin the requirements with hashes: what runs, what tests, what draws, and a Go toolchain for the interop tests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ COMMON = (
 SETS = {
     "runtime.txt": ("pyproject.toml", "--extra", "dev", "--extra", "gpu", "--group", "build"),
     "test.txt": ("pyproject.toml", "--extra", "dev", "--extra", "gpu", "--group", "build", "--group", "test"),
+    "bench.txt": ("--group", "bench", "--constraint", "requirements/test.txt"),
     "go.txt": ("--group", "go"),
 }
 
