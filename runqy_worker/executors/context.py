@@ -10,6 +10,7 @@ from runqy_worker.domain.events import Level, Listener, Notice
 from runqy_worker.executors.notices import LimitedNotices
 from runqy_worker.executors.output import OutputLimit
 from runqy_worker.executors.reaper import ChildRecords
+from runqy_worker.executors.starting import Starter
 
 if TYPE_CHECKING:
     import random
@@ -33,6 +34,7 @@ class Context:
         clock: Time.
         rng: For jitter.
         records: Where live children are written down.
+        starter: Starts them.
         notices: Notices that may come often.
         output_limit: How much task code may print.
         live: Every process that was started and is not gone.
@@ -43,6 +45,7 @@ class Context:
     clock: Clock
     rng: random.Random
     records: ChildRecords
+    starter: Starter
     notices: LimitedNotices
     output_limit: OutputLimit
     live: set[Session] = field(default_factory=set)
@@ -55,14 +58,15 @@ class Context:
                 session.end(grace, "the worker stops")
             done = asyncio.gather(*(session.wait_gone() for session in sessions))
             try:
-                await asyncio.wait_for(done, grace + KILL_PATIENCE)
+                async with asyncio.timeout(grace + KILL_PATIENCE):
+                    await done
             except TimeoutError:
                 pids = [session.pid for session in self.live]
                 message = f"processes {pids} did not end although they were killed"
                 self.listener.notice(Notice("child_unkillable", message, Level.ERROR, fields={"pids": pids}))
                 break
+        await self.starter.close()
         self.output_limit.close()
-        await self.records.flush()
 
 
 def make_context(
@@ -76,4 +80,4 @@ def make_context(
     """A context with its own limits and records."""
     notices = LimitedNotices(listener, clock)
     records = ChildRecords(state_dir, notices)
-    return Context(process, listener, clock, rng, records, notices, OutputLimit(listener))
+    return Context(process, listener, clock, rng, records, Starter(notices), notices, OutputLimit(listener))

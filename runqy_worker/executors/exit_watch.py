@@ -8,33 +8,42 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
-    import subprocess
     from collections.abc import Callable
 
 
 def watch_exit(
-    process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, exited: Callable[[int], None]
+    pid: int, wait: Callable[[], int], loop: asyncio.AbstractEventLoop, exited: Callable[[int], None]
 ) -> None:
-    """Call `exited` with the return code on the loop's thread once the process has ended; it is reaped then.
+    """Call `exited` with the return code on the loop's thread once the child has ended; it is reaped then.
 
     A descriptor for the process becomes readable at its end (Linux); elsewhere a thread waits.
+
+    Args:
+        pid: Of the child, which must not have been reaped.
+        wait: Blocks until it has ended, reaps it, and gives the return code.
+        loop: Watches.
+        exited: Called once.
     """
     try:
-        fd = os.pidfd_open(process.pid)
+        fd = os.pidfd_open(pid)
     except (AttributeError, OSError):
-        waiter = threading.Thread(target=_wait, args=(process, loop, exited), name=f"wait {process.pid}", daemon=True)
-        waiter.start()
+        threading.Thread(target=_wait, args=(wait, loop, exited), name=f"wait {pid}", daemon=True).start()
         return
 
     def ended() -> None:
         loop.remove_reader(fd)
         os.close(fd)
-        exited(process.wait())
+        exited(wait())
 
     loop.add_reader(fd, ended)
 
 
-def _wait(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, exited: Callable[[int], None]) -> None:
-    returncode = process.wait()
+def wait_for_exit(pid: int) -> int:
+    """Reap a child that was not started through `subprocess`: its exit code, or a signal's number below zero."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _wait(wait: Callable[[], int], loop: asyncio.AbstractEventLoop, exited: Callable[[int], None]) -> None:
+    returncode = wait()
     if not loop.is_closed():
         loop.call_soon_threadsafe(exited, returncode)

@@ -31,7 +31,8 @@ def group_lives(pgid: int) -> bool:
 def start_time(pid: int) -> int | None:
     """Clock ticks from boot to the process's start; None when there is no such process, or only its remains."""
     try:
-        stat = (_PROC / str(pid) / "stat").read_bytes()
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - asked for each process, so quick
+            stat = file.read()
     except OSError:
         return None
     # Behind the command's name, which may hold anything: state, parent, group, ... and as the 20th field the start.

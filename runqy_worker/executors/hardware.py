@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,3 +34,11 @@ def memory_is_short() -> bool:
     """Whether too little memory is available for a process that only waits."""
     memory = psutil.virtual_memory()
     return bool(memory.available < memory.total * SCARCE)
+
+
+def usable_cores() -> int:
+    """How many processors this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1

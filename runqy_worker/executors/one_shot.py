@@ -13,7 +13,7 @@ from runqy_worker.domain.ports import ExecutorHealth, ExecutorState, Sink
 from runqy_worker.executors.backoff import RestartPolicy
 from runqy_worker.executors.child import cancelled
 from runqy_worker.executors.context import make_context
-from runqy_worker.executors.hardware import switch_mode
+from runqy_worker.executors.hardware import switch_mode, usable_cores
 from runqy_worker.executors.recovery import Recovery
 from runqy_worker.executors.single_use import SingleUse
 from runqy_worker.executors.sinks import NoSink
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.launch import Launch
     from runqy_worker.domain.task import Task
+
+
+AHEAD_PAUSE = 0.005
+"""Seconds until a process is started that no task waits for: a short task's outcome is written first, undisturbed."""
 
 
 class OneShotExecutor:
@@ -79,6 +83,8 @@ class OneShotExecutor:
         self._running: set[SingleUse] = set()
         self._waiting: deque[Task] = deque()
         self._idle_deaths = 0
+        self._later: asyncio.TimerHandle | None = None
+        self._cores = usable_cores()
 
     def attach(self, sink: Sink) -> None:
         """See `Executor`."""
@@ -148,6 +154,9 @@ class OneShotExecutor:
         self._enter(ExecutorState.STOPPED)
         self._recovery.cancel()
         self._standby.clear()
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         self._release_waiting("the worker stops")
         self._interrupt(list(self._running), "the worker stops", grace)
         await self._context.end_all(grace)
@@ -205,14 +214,32 @@ class OneShotExecutor:
         self._refill()
 
     def _refill(self) -> None:
-        """Start processes for the tasks that wait, and ahead of those to come."""
+        """Start processes for tasks that wait, at once; those for tasks to come in a moment."""
         if self._state is not ExecutorState.READY:
             return
-        ahead = self._standby.wanted(self._launch)
-        starting = len(self._starting)
-        want = len(self._waiting) + ahead - len(self._standby) - starting
-        free = self._concurrency + ahead - len(self._processes)
-        for _ in range(min(want, free)):
+        self._start_more(len(self._waiting) - len(self._starting))
+        if self._later is None and min(self._missing(), self._free()) > 0:
+            self._later = asyncio.get_running_loop().call_later(AHEAD_PAUSE, self._fill_up)
+
+    def _fill_up(self) -> None:
+        """Start processes ahead of tasks, unless they would only slow down those that tasks wait for."""
+        self._later = None
+        busy = self._waiting and len(self._starting) >= self._cores
+        if self._state is ExecutorState.READY and not busy:
+            self._start_more(self._missing())
+
+    def _missing(self) -> int:
+        """How many more processes are wanted than are ready or starting."""
+        wanted = len(self._waiting) + self._standby.wanted(self._launch)
+        return wanted - len(self._standby) - len(self._starting)
+
+    def _free(self) -> int:
+        """How many more processes there may be."""
+        return self._concurrency + self._standby.wanted(self._launch) - len(self._processes)
+
+    def _start_more(self, count: int) -> None:
+        """Start up to so many processes, within the limit."""
+        for _ in range(min(count, self._free())):
             process = SingleUse(self._launch, self, self._context)
             self._processes.add(process)
             start = asyncio.create_task(self._start_ahead(process), name="one-shot start")
@@ -272,6 +299,7 @@ class OneShotExecutor:
         self._listener.notice(Notice("child_ready", "the task code's processes start", fields=fields))
         self.sink.state_changed()
         self._dispatch()
+        self._context.starter.expect_many()
         if not self._standby.wanted(self._launch) and self._standby.remove(process):
             process.retire("no standby is wanted")
             await process.wait_gone()

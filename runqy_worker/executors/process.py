@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from runqy_worker.domain.errors import ExecutorStartError
 from runqy_worker.executors.exit_watch import watch_exit
+from runqy_worker.executors.forker import ForkerLostError
 from runqy_worker.executors.groups import group_lives, signal_group
-from runqy_worker.executors.guard import die_with_parent, prefer_as_oom_victim
+from runqy_worker.executors.output_pipe import OutputPipe
 from runqy_worker.executors.stdin import StdinPipe
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from runqy_worker.domain.launch import Launch
     from runqy_worker.executors.reaper import ChildRecords
+    from runqy_worker.executors.starting import Starter
 
 LINGER = 0.25
 """Seconds that pipes may stay silent after the process ended before they are closed: something else holds them open."""
@@ -46,35 +48,25 @@ class ProcessOwner(Protocol):
         """It and its process group ended, and everything it wrote was handed over."""
 
 
-class _Stream(asyncio.Protocol):
-    def __init__(self, received: Callable[[bytes], None], closed: Callable[[], None]) -> None:
-        self._received = received
-        self._closed = closed
-
-    def data_received(self, data: bytes) -> None:
-        self._received(data)
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        self._closed()
-
-
 class Process:
     """One process, from `start` to its end.
 
     Args:
         owner: Hears of it.
         records: Where live children are written down.
+        starter: Starts it.
 
     Attributes:
         pid: Its id, also that of its process group and session.
         gone: Done once it, and what else is left of its group, has ended.
     """
 
-    def __init__(self, owner: ProcessOwner, records: ChildRecords) -> None:
+    def __init__(self, owner: ProcessOwner, records: ChildRecords, starter: Starter) -> None:
         self._owner = owner
         self._records = records
+        self._starter = starter
         self._loop = asyncio.get_running_loop()
-        self._streams: list[asyncio.ReadTransport] = []
+        self._streams: list[OutputPipe] = []
         self._open_streams = 0
         self._stdin: StdinPipe | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -96,49 +88,44 @@ class Process:
             ExecutorStartError: It could not be started.
         """
         try:
-            await self._open(launch)
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            raise ExecutorStartError(f"cannot start {launch.argv[0]!r} in {launch.cwd}: {error}") from error
+            self._unless_asked()
+            try:
+                await self._open(launch)
+            except ForkerLostError:  # with other pipes, in case that it was started after all
+                await self._open(launch)
+        except BaseException as error:
+            self._finished = True
+            self._kill()
+            self._leave()
+            if isinstance(error, OSError | ValueError | subprocess.SubprocessError):
+                raise ExecutorStartError(f"cannot start {launch.argv[0]!r} in {launch.cwd}: {error}") from error
+            raise
+
+    def _unless_asked(self) -> None:
+        if self._asked:
+            raise ExecutorStartError("the process was ended before it was started")
 
     async def _open(self, launch: Launch) -> None:
-        """Pipes, then the process. On any error everything is closed again."""
+        """Pipes, then the process. On any error the pipes are closed again."""
         theirs: list[int] = []
         try:
             stdin, ours = os.pipe()
             theirs.append(stdin)
             self._stdin = StdinPipe(ours, self._loop, lambda: self._check_later("closed its stdin"))
-            theirs.append(await self._read_from(self._stdout_data, self._stdout_closed))
-            theirs.append(await self._read_from(self._stderr_data, self._stream_closed))
-            self._spawn(launch, *theirs)
+            theirs.append(self._read_from(self._stdout_data, self._stdout_closed))
+            theirs.append(self._read_from(self._stderr_data, self._stream_closed))
+            started = await self._starter.start(launch, *theirs)
         except BaseException:
-            self._finished = True
-            self._kill()
             self._close()
-            self._leave()
             raise
         finally:
             for fd in theirs:
                 os.close(fd)
-
-    def _spawn(self, launch: Launch, stdin: int, stdout: int, stderr: int) -> None:
-        if self._asked:
-            raise ExecutorStartError("the process was ended before it was started")
-        # Without a shell. Not through the event loop: what is inherited and how the end is noticed must not depend on
-        # which loop runs. Starting a process takes a millisecond or two either way.
-        process = subprocess.Popen(
-            launch.argv,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=launch.cwd,
-            env=dict(launch.env),
-            start_new_session=True,
-            preexec_fn=die_with_parent(),  # noqa: PLW1509 - one prepared system call, safe between fork and exec
-        )
-        self.pid = process.pid
-        watch_exit(process, self._loop, self._exited)
+        self.pid = started.pid
+        watch_exit(self.pid, started.wait, self._loop, self._exited)
         self._records.add(self.pid, launch.env)
-        prefer_as_oom_victim(self.pid)
+        if self._asked:  # meanwhile
+            self._signal_group(signal.SIGKILL if self._loop.time() >= self._kill_at else signal.SIGTERM)
 
     def write(self, data: bytes) -> None:
         """Send bytes to its stdin; never blocks."""
@@ -167,17 +154,10 @@ class Process:
             self._kill_at = kill_at
             self._set_timer(grace, self._kill)
 
-    async def _read_from(self, received: Callable[[bytes], None], closed: Callable[[], None]) -> int:
+    def _read_from(self, received: Callable[[bytes], None], closed: Callable[[], None]) -> int:
         """Open a pipe and read its one end; returns the other."""
         ours, theirs = os.pipe()
-        file = os.fdopen(ours, "rb", buffering=0)
-        try:
-            stream, _ = await self._loop.connect_read_pipe(lambda: _Stream(received, closed), file)
-        except BaseException:
-            file.close()
-            os.close(theirs)
-            raise
-        self._streams.append(stream)
+        self._streams.append(OutputPipe(ours, self._loop, received, closed))
         self._open_streams += 1
         return theirs
 
@@ -259,6 +239,8 @@ class Process:
     def _close(self) -> None:
         for stream in self._streams:
             stream.close()
+        self._streams.clear()
+        self._open_streams = 0
         self.close_stdin()
 
     def _kill(self) -> None:

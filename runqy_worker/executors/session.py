@@ -65,7 +65,7 @@ class Session:
         self._is_ready = False
         self._stdout = LineSplitter(context.process.max_line)
         self._stderr = LineSplitter(STDERR_LINE)
-        self._process = Process(self, context.records)
+        self._process = Process(self, context.records, context.starter)
         self._ready: asyncio.Future[ReadySignal] = asyncio.get_running_loop().create_future()
 
     @property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runqy_worker.executors.single_use import SingleUse
 
 LOOK_EVERY = 5.0
-"""Seconds between looks at the free memory."""
+"""Seconds between looks at the host, in automatic mode."""
 
 
 class Standby:
@@ -33,7 +33,8 @@ class Standby:
         self._max_age = config.standby_max_age
         self._clock = clock
         self._ready: dict[SingleUse, asyncio.TimerHandle] = {}
-        self._memory_short = False
+        self._launch: Launch | None = None
+        self._automatic = 0
         self._look_at = 0.0
 
     def __len__(self) -> int:
@@ -43,13 +44,12 @@ class Standby:
         """How many to keep: as configured, else one, or none where a waiting process would cost too much."""
         if self._fixed is not None:
             return self._fixed
-        if cuda_visible(launch.env):
-            return 0
         now = self._clock.monotonic()
-        if now >= self._look_at:
+        if now >= self._look_at or launch is not self._launch:
             self._look_at = now + LOOK_EVERY
-            self._memory_short = memory_is_short()
-        return 0 if self._memory_short else 1
+            self._launch = launch
+            self._automatic = 0 if cuda_visible(launch.env) or memory_is_short() else 1
+        return self._automatic
 
     def add(self, process: SingleUse, expired: Callable[[SingleUse], None]) -> None:
         """A process is ready; `expired` is called with it when nobody took it in time."""

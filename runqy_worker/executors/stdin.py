@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+
+WIDE = 1024 * 1024
+"""Bytes that a pipe holds which was full once; the kernel's usual limit."""
 
 
 class StdinPipe:
@@ -30,6 +34,7 @@ class StdinPipe:
         self._on_broken = on_broken
         self._backlog: deque[memoryview] = deque()
         self._broken = False
+        self._widened = False
         self._lost = 0
 
     def write(self, data: bytes) -> None:
@@ -41,6 +46,7 @@ class StdinPipe:
         else:
             sent = self._send(data)
             if sent < len(data) and not self._broken:
+                self._widen()
                 self._backlog.append(memoryview(data)[sent:])
                 self._loop.add_writer(self._fd, self._continue)
 
@@ -66,6 +72,13 @@ class StdinPipe:
             self._backlog.clear()
         os.close(self._fd)
         self._fd = -1
+
+    def _widen(self) -> None:
+        """Make the pipe as large as it may be, once it has shown to be too small: each time it is full, two switch."""
+        if not self._widened:
+            self._widened = True
+            with contextlib.suppress(OSError):  # the limits of this user or this system
+                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, WIDE)
 
     def _send(self, data: bytes | memoryview) -> int:
         try:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from integration.executors.stage import Stage, alive, make_task
@@ -28,7 +28,7 @@ async def main():
     executor, recorder = await Stage(Path(sys.argv[1])).actor(ignore_term=True)
     executor.run(task := make_task("grandchild", hold=False))
     grandchild = await recorder.result(task)
-    await recorder.until(lambda: list(Path(sys.argv[1], "state").glob("*.json")))
+    await recorder.until(lambda: list(Path(sys.argv[1], "state").glob("*.jsonl")))
     print(executor.health().pids[0], grandchild, flush=True)
     await asyncio.sleep(60)
 asyncio.run(main())
@@ -80,7 +80,7 @@ async def test_children_of_a_living_daemon_are_left_alone(stage: Stage) -> None:
     executor, recorder = await stage.actor()
     (pid,) = executor.health().pids
     state = stage.directory / "state"
-    await recorder.until(lambda: list(state.glob("*.json")))
+    await recorder.until(lambda: list(state.glob("*.jsonl")))
     assert await asyncio.to_thread(reap_leftovers, state) == 0
     assert alive(pid)
     executor.run(task := make_task(value=1))
@@ -91,22 +91,22 @@ async def test_children_of_a_living_daemon_are_left_alone(stage: Stage) -> None:
 def test_strangers_are_never_touched(killed_daemon: tuple[int, int], tmp_path: Path, change: str) -> None:
     child, grandchild = killed_daemon
     eventually(lambda: not alive(child))
-    (file,) = (tmp_path / "state").glob("*.json")
-    content: dict[str, Any] = json.loads(file.read_text())
+    (file,) = (tmp_path / "state").glob("*.jsonl")
+    owner, recorded = (json.loads(line) for line in file.read_text().splitlines())
     if change == "boot":
-        content["owner"]["boot"] = "another"
+        owner["boot"] = "another"
     elif change == "start time":
-        content["children"] = [{"pid": os.getpid(), "started": 1, "path": os.environ["PATH"]}]
+        recorded |= {"pid": os.getpid(), "started": 1}
     else:
-        content["children"][0]["path"] = "/somewhere/else"
-    file.write_text(json.dumps(content))
+        recorded["path"] = "0123456789abcdef"
+    file.write_text(f"{json.dumps(owner)}\n{json.dumps(recorded)}\n")
     assert reap_leftovers(tmp_path / "state") == 0
     assert alive(grandchild)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"owner": {}, "children": [{}]}', '{"owner": {"boot": '])
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "\n\n", '{"pid": 1, "started": 1}', '{"pid": 1, "boot": '])
 def test_damaged_records_are_thrown_away(tmp_path: Path, content: str) -> None:
-    (tmp_path / "children-1-1.json").write_text(content)
+    (tmp_path / "children-1-1.jsonl").write_text(content)
     assert reap_leftovers(tmp_path) == 0
     assert list(tmp_path.iterdir()) == []
 

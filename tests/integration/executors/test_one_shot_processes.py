@@ -13,7 +13,8 @@ from integration.executors.stage import Mark, Recorder, Stage, actor_launch, ali
 from runqy_worker.domain.launch import Mode
 from runqy_worker.domain.outcome import Completed, Outcome, Released
 from runqy_worker.domain.ports import ExecutorState
-from runqy_worker.executors import standby
+from runqy_worker.executors import one_shot, standby
+from runqy_worker.executors.one_shot import OneShotExecutor
 
 if TYPE_CHECKING:
     from runqy_worker.domain.task import Task
@@ -153,11 +154,11 @@ async def test_death_with_a_task_is_charged_to_it_and_harms_no_other(stage: Stag
 
 async def test_answer_counts_even_if_the_process_dies_of_something_else_afterwards(stage: Stage) -> None:
     executor, recorder = await stage.one_shot()
-    executor.run(task := make_task("raw", text='{"task_id": "ID", "result": 1}'))  # no line break, and never one
-    await recorder.until(lambda: executor.health().pids)
+    executor.run(task := make_task("raw", text='before\n{"task_id": "ID", "result": 1}'))  # never a line break
+    await recorder.until(lambda: recorder.output)
     for pid in executor.health().pids:
         os.kill(pid, signal.SIGTERM)
-    assert isinstance(await recorder.outcome(task), Completed | Released)
+    assert isinstance(await recorder.outcome(task), Completed)
 
 
 async def test_process_that_lingers_after_its_answer_is_ended(stage: Stage) -> None:
@@ -184,7 +185,7 @@ async def test_no_zombies_and_no_descriptors_are_left(stage: Stage) -> None:
     me = psutil.Process()
     await run_all(executor, recorder, [make_task() for _ in range(3)])
     await recorder.until(lambda: len(executor.health().pids) == 1)
-    before = me.num_fds()
+    before = me.num_fds() + 1  # the file in memory that says what to start
     recorder.outcomes.clear()
     await run_all(executor, recorder, [make_task() for _ in range(30)])
     await recorder.until(lambda: len(executor.health().pids) == 1)
@@ -203,3 +204,57 @@ async def test_engine_may_hand_over_the_next_task_from_inside_finished(stage: St
     recorder.on_finished = again
     executor.run(make_task())
     await recorder.until(lambda: len(recorder.outcomes) == 2)
+
+
+async def test_outcome_is_told_before_the_next_process_is_started(
+    stage: Stage, log: Mark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor, recorder = await stage.one_shot(once=True, starts=str(log))
+    monkeypatch.setattr(one_shot, "AHEAD_PAUSE", 0.3)
+    started: list[int] = []
+    recorder.on_finished = lambda _task, _outcome: started.append(len(log.words()))
+    executor.run(task := make_task(value=1))
+    assert await recorder.result(task) == 1
+    assert started == [1]
+    await recorder.until(lambda: len(log.words()) == 2)
+
+
+async def test_task_that_waits_has_its_process_started_at_once(
+    stage: Stage, flag: Mark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor, recorder = await stage.one_shot(once=True, concurrency=2)
+    monkeypatch.setattr(one_shot, "AHEAD_PAUSE", 3600)
+    executor.run(first := make_task("wait", file=str(flag)))
+    executor.run(second := make_task(value=2))
+    assert await recorder.result(second) == 2
+    flag.put()
+    assert await recorder.result(first) == "waited"
+
+
+async def test_next_process_is_started_while_a_task_takes_its_time(stage: Stage, flag: Mark, log: Mark) -> None:
+    executor, recorder = await stage.one_shot(once=True, starts=str(log))
+    executor.run(task := make_task("wait", file=str(flag)))
+    await recorder.until(lambda: len(log.words()) == 2)
+    flag.put()
+    assert await recorder.result(task) == "waited"
+
+
+async def test_processes_ahead_do_not_slow_down_those_that_tasks_wait_for(
+    stage: Stage, flag: Mark, log: Mark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_shot, "usable_cores", lambda: 2)
+    executor, recorder = await stage.one_shot(
+        once=True, starts=str(log), hold_if=str(flag), concurrency=2, process={"standby": "2"}
+    )
+    assert isinstance(executor, OneShotExecutor)
+    await recorder.until(lambda: len(executor._standby) == 2)
+    flag.put()
+    left = [make_task(value=number) for number in range(4)]
+    recorder.on_finished = lambda _task, _outcome: executor.run(left.pop()) if left else None
+    executor.run(left.pop())
+    executor.run(left.pop())
+    await recorder.until(lambda: len(recorder.outcomes) == 2 and len(log.words()) == 4)
+    executor._fill_up()
+    assert len(executor._starting) == 2
+    flag.remove()
+    await recorder.until(lambda: len(recorder.outcomes) == 4)
