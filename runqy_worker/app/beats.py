@@ -8,12 +8,9 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runqy_worker.backends.asynq.registry import AsynqRegistry
 from runqy_worker.domain.ports import ExecutorState
 from runqy_worker.domain.registry import RunningTask, WorkerSnapshot
 from runqy_worker.engine.engine import EngineState
-from runqy_worker.telemetry.figures import Figures
-from runqy_worker.telemetry.heartbeat import Heartbeat
 from runqy_worker.telemetry.tail import Tail
 
 if TYPE_CHECKING:
@@ -22,7 +19,10 @@ if TYPE_CHECKING:
     from runqy_worker.app.context import Context
     from runqy_worker.app.lane import Lane
     from runqy_worker.backends.asynq.options import RedisOptions
+    from runqy_worker.backends.asynq.registry import AsynqRegistry
     from runqy_worker.domain.task import Task
+    from runqy_worker.telemetry.figures import Figures
+    from runqy_worker.telemetry.heartbeat import Heartbeat
 
 STOP_PATIENCE = 3.0
 """Seconds that taking the worker off the lists may take; the entries expire by themselves."""
@@ -44,7 +44,7 @@ class Beats:
     def __init__(self, context: Context, logger: logging.Logger) -> None:
         self._context = context
         self._logger = logger
-        self._figures = Figures(context.listener, context.clock)
+        self._figures: Figures | None = None
         self._started_at = context.clock.time()
         self._lanes: dict[RedisOptions, list[Lane]] = {}
         self._hearts: dict[RedisOptions, Heart] = {}
@@ -72,10 +72,17 @@ class Beats:
     async def leave(self) -> None:
         """Take this worker off every list."""
         await asyncio.gather(*(self._end(options, leave=True) for options in list(self._hearts)))
-        self._figures.close()
+        if self._figures is not None:
+            self._figures.close()
 
     async def _make_heart(self, options: RedisOptions, lanes: list[Lane]) -> Heart:
+        from runqy_worker.backends.asynq.registry import AsynqRegistry  # noqa: PLC0415 - loaded while it is deployed
+        from runqy_worker.telemetry.figures import Figures  # noqa: PLC0415 - likewise
+        from runqy_worker.telemetry.heartbeat import Heartbeat  # noqa: PLC0415 - likewise
+
         context = self._context
+        if self._figures is None:
+            self._figures = Figures(context.listener, context.clock)
         registry = AsynqRegistry(options, listener=context.listener, clock=context.clock)
         tail = Tail()
         self._logger.addHandler(tail)

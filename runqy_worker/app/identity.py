@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import socket
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9._-]")
@@ -13,4 +12,4 @@ _UNSAFE = re.compile(r"[^a-zA-Z0-9._-]")
 def make_worker_id(host: str | None = None) -> str:
     """`<host>:<pid>:<8 hex>`: unique for each start, safe in Redis key names and Lua patterns."""
     name = _UNSAFE.sub("-", host or socket.gethostname()) or "host"
-    return f"{name}:{os.getpid()}:{secrets.token_hex(4)}"
+    return f"{name}:{os.getpid()}:{os.urandom(4).hex()}"

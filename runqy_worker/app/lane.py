@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
-from runqy_worker.app.parts import build_backend, build_engine, build_executor
+from runqy_worker.app.loading import load_later_modules
 from runqy_worker.app.redis_access import redis_options
 from runqy_worker.deployment.deployer import Deployer
+from runqy_worker.domain.clock import SharedClock
 from runqy_worker.domain.errors import ExecutorStartError, RunqyError
 from runqy_worker.domain.events import Level, Notice
 from runqy_worker.domain.ports import ExecutorHealth, ExecutorState
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 LONGEST_BOOTSTRAP_DELAY = 300.0
 """Seconds between attempts to bootstrap, at most."""
 CREDENTIALS_PAUSE = 5.0
-"""Seconds between attempts to get new credentials, at least."""
+CREDENTIALS_SHARE = 0.25
+"""Seconds, and the part of a lease, between attempts to get new credentials: the sooner of the two. Workers that got
+them take over what is held by those that are locked out for longer than a lease.
+"""
 
 
 class Lane:
@@ -38,7 +41,7 @@ class Lane:
         parent: Name of the parent queue.
         queues: Names to register for: the parent itself, or some of its sub-queues.
         context: What all lanes share.
-        on_registered: Awaited once the lane knows its Redis, before the deploy starts.
+        on_registered: Awaited once the lane knows its Redis, while it is deployed.
         on_moved: Awaited with the old options when its Redis or the credentials changed.
     """
 
@@ -53,6 +56,7 @@ class Lane:
         self.parent = parent
         self._queues = queues
         self._context = context
+        self._clock = SharedClock(context.clock)
         self._on_registered = on_registered
         self._on_moved = on_moved
         self._deployer = Deployer(context.config, parent, listener=context.listener, clock=context.clock)
@@ -143,17 +147,32 @@ class Lane:
 
     async def _make_ready(self) -> None:
         registration = await self._register()
-        await self._on_registered(self)
-        executor = await self._start(registration)
+        meanwhile = asyncio.create_task(self._meanwhile(), name=f"meanwhile {self.parent}")
+        try:
+            executor = await self._start(registration)
+        except asyncio.CancelledError:
+            meanwhile.cancel()
+            raise
+        finally:
+            await asyncio.wait([meanwhile])
         self.executor = executor
+        meanwhile.result()
+        from runqy_worker.app.parts import build_backend, build_engine  # noqa: PLC0415 - loaded while it was deployed
+
         self.backend = build_backend(
-            self._context, self.weights, self.options, store_result=registration.deployment.redis_storage
+            *(self._context, self.weights, self.options, self._clock),
+            store_result=registration.deployment.redis_storage,
         )
-        self.engine = build_engine(self._context, self.backend, executor, self._renew_credentials)
+        self.engine = build_engine(self._context, self.backend, executor, self._clock, self._renew_credentials)
         fields = {"parent": self.parent, "queues": ",".join(self.weights)}
         if self.release is not None:
             fields["release"] = self.release.name
         self._context.listener.notice(Notice("ready", f"{self.parent}: ready to run tasks", fields=fields))
+
+    async def _meanwhile(self) -> None:
+        """What can be done while the deploy's commands run."""
+        await load_later_modules()
+        await self._on_registered(self)
 
     async def reload(self) -> None:
         """Deploy what the server and the repository offer now, and switch to it; take over new settings too.
@@ -229,7 +248,9 @@ class Lane:
         return executor
 
     async def _start_release(self, release: ReleaseDir, registration: Registration) -> SwitchableExecutor:
-        executor = build_executor(self._context, self._deployer.launch(release, registration))
+        from runqy_worker.app.parts import build_executor  # noqa: PLC0415 - loaded while it was deployed
+
+        executor = build_executor(self._context, self._deployer.launch(release, registration), self._clock)
         try:
             await executor.start()
         except BaseException:  # also when a stop ends the bootstrap: no process is left behind
@@ -262,8 +283,11 @@ class Lane:
     async def _pause(self, seconds: float) -> None:
         """Sleep, unless a reload asks for another attempt now."""
         self._retry_now.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._retry_now.wait(), seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._retry_now.wait()
+        except TimeoutError:
+            return
 
     async def _watch_degraded(self, engine: Engine) -> None:
         await engine.degraded.wait()
@@ -273,7 +297,8 @@ class Lane:
         """Redis refuses us: ask the server again, keep the process."""
         context = self._context
         now = context.clock.monotonic()
-        if now - self._credentials_asked < CREDENTIALS_PAUSE:
+        pause = min(CREDENTIALS_PAUSE, context.config.lease.duration * CREDENTIALS_SHARE)
+        if now - self._credentials_asked < pause:
             return
         self._credentials_asked = now
         try:

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
     from runqy_worker.app.context import Context
     from runqy_worker.backends.asynq.options import RedisOptions
+    from runqy_worker.domain.clock import SharedClock
     from runqy_worker.domain.launch import Launch
     from runqy_worker.domain.ports import Backend, Executor
     from runqy_worker.executors.factory import SwitchableExecutor
 
 
-def build_executor(context: Context, launch: Launch) -> SwitchableExecutor:
+def build_executor(context: Context, launch: Launch, clock: SharedClock) -> SwitchableExecutor:
     """The executor of a deployed release, not started."""
     config = context.config
     return make_executor(
@@ -28,14 +29,14 @@ def build_executor(context: Context, launch: Launch) -> SwitchableExecutor:
         process=config.process,
         recovery=config.recovery,
         listener=context.listener,
-        clock=context.clock,
+        clock=clock,
         rng=context.rng,
         state_dir=context.state_dir,
     )
 
 
 def build_backend(
-    context: Context, weights: Mapping[str, int], options: RedisOptions, *, store_result: bool
+    context: Context, weights: Mapping[str, int], options: RedisOptions, clock: SharedClock, *, store_result: bool
 ) -> AsynqBackend:
     """The backend of some queues (full name -> weight), not connected."""
     config = context.config
@@ -51,13 +52,17 @@ def build_backend(
         plain_keys=config.compat.plain_keys,
         store_result=store_result,
         listener=context.listener,
-        clock=context.clock,
+        clock=clock,
         rng=context.rng,
     )
 
 
 def build_engine(
-    context: Context, backend: Backend, executor: Executor, renew_credentials: Callable[[], Awaitable[None]]
+    context: Context,
+    backend: Backend,
+    executor: Executor,
+    clock: SharedClock,
+    renew_credentials: Callable[[], Awaitable[None]],
 ) -> Engine:
     """The engine between the two, not running."""
     config = context.config
@@ -65,7 +70,7 @@ def build_engine(
         retry_delay=context.retry_delay,
         max_deaths=config.recovery.max_deaths,
         max_reruns=config.recovery.max_reruns,
-        clock=context.clock,
+        clock=clock,
     )
     return Engine(
         backend,
@@ -75,7 +80,7 @@ def build_engine(
         shutdown_timeout=config.worker.shutdown_timeout,
         stop_grace=config.process.stop_grace,
         listener=context.listener,
-        clock=context.clock,
+        clock=clock,
         rng=context.rng,
         middleware=context.middleware,
         renew_credentials=renew_credentials,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 from typing import TYPE_CHECKING
 
 from runqy_worker.cli.config_arguments import add_config_arguments, load_from_arguments
@@ -10,6 +12,7 @@ from runqy_worker.service.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from runqy_worker.app.worker import Worker
 
@@ -29,15 +32,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load the configuration and serve."""
-    from runqy_worker.app.worker import Worker  # noqa: PLC0415 - heavy: not for `--help`
-    from runqy_worker.telemetry.logs import configure_logging  # noqa: PLC0415 - with the worker only
+    with nothing_to_collect():
+        from runqy_worker.app.worker import Worker  # noqa: PLC0415 - heavy: not for `--help`
+        from runqy_worker.telemetry.logs import configure_logging  # noqa: PLC0415 - with the worker only
 
-    loaded = load_from_arguments(args)
+        loaded = load_from_arguments(args)
     logger = configure_logging(loaded.config.log)
     for warning in loaded.warnings:
         logger.warning(warning)
     asyncio.run(serve(Worker(loaded.config, logger=logger, burst=args.burst)))
     return ExitCode.OK
+
+
+@contextlib.contextmanager
+def nothing_to_collect() -> Iterator[None]:
+    """While modules are loaded nothing becomes garbage, and afterwards they need never be looked at again for it."""
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 async def serve(worker: Worker) -> None:

@@ -21,6 +21,7 @@ from runqy_worker.deployment.locks import locked
 from runqy_worker.deployment.redaction import Redactor
 from runqy_worker.deployment.release_record import ReleaseRecord
 from runqy_worker.deployment.remote import Remote, Transport, parse_remote
+from runqy_worker.deployment.together import both
 from runqy_worker.domain.errors import DeploymentError
 from runqy_worker.domain.events import Level, Listener, Notice
 
@@ -96,13 +97,12 @@ class Build:
         Raises:
             DeploymentError: A step failed; nothing of a new release is left.
         """
-        installer = await self._installer()
         mirror_lock = self._mirror.path.with_suffix(".lock")
         timeout = self._config.deployment.timeout
         async with locked(mirror_lock, step="clone", timeout=timeout):
             self._tell("deploy_fetching", f"asking {self._git.remote.url} for {self._ref or 'the default branch'}")
             partial = bool(self._code_path) and self._git.remote.transport is not Transport.LOCAL
-            commit = await self._mirror.fetch(self._ref, partial=partial)
+            installer, commit = await both(self._installer(), self._mirror.fetch(self._ref, partial=partial))
             release_id = self._release_id(commit, installer)
             there = await asyncio.to_thread(self._existing, release_id)
             if there is None:

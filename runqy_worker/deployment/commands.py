@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import psutil
-
 from runqy_worker.deployment.orphans import end_with
 from runqy_worker.deployment.redaction import Redactor
 from runqy_worker.domain.errors import DeploymentError
@@ -30,6 +28,7 @@ _TAIL = 40
 _LONGEST_LINE = 2000
 _TERM_GRACE = 5.0
 _PIPE_GRACE = 2.0
+_FIRST_EXIT_POLL = 0.0005
 _EXIT_POLL = 0.05
 _CPU_EVERY = 2.0
 
@@ -238,8 +237,10 @@ async def _finish(process: asyncio.subprocess.Process, readers: Sequence[asyncio
 
 async def _exited(process: asyncio.subprocess.Process) -> None:
     """Wait for the process itself; asyncio's own `wait` also waits for whoever else has the pipes open."""
-    while process.returncode is None:  # noqa: ASYNC110 - asyncio tells of the bare exit in no other way
-        await asyncio.sleep(_EXIT_POLL)
+    pause = _FIRST_EXIT_POLL  # as a rule it ends right after it closed its pipes
+    while process.returncode is None:  # asyncio tells of the bare exit in no other way
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _EXIT_POLL)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -267,6 +268,8 @@ async def _watch_cpu(pid: int, activity: Activity) -> None:
 
 
 def _cpu_seconds(pid: int) -> float:
+    import psutil  # noqa: PLC0415 - only commands that take long get here
+
     total = 0.0
     with suppress(psutil.Error):
         leader = psutil.Process(pid)

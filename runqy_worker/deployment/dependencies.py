@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -109,6 +108,8 @@ def _collect(file: Path, contents: dict[Path, str]) -> None:
 
 
 def _project(file: Path) -> Dependencies | None:
+    import tomllib  # noqa: PLC0415 - not for task code with a requirements file
+
     try:
         text = file.read_text(encoding="utf-8")
         document = tomllib.loads(text)

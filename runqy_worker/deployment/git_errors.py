@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runqy_worker.deployment.commands import with_tail
-from runqy_worker.deployment.meanings import explain, meaning
+from runqy_worker.deployment.meanings import Meaning, explain
 from runqy_worker.domain.errors import DeploymentError
 
 if TYPE_CHECKING:
@@ -13,50 +13,50 @@ if TYPE_CHECKING:
 
 # The first that matches wins: precise ones before the general words that git adds.
 _MEANINGS = (
-    meaning(r"No space left on device|Disk quota exceeded", "the disk is full", retryable=True),
-    meaning(
+    Meaning(r"No space left on device|Disk quota exceeded", "the disk is full", retryable=True),
+    Meaning(
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "the host key of {host} differs from the one in known_hosts ({known_hosts}). If the host was set up anew, "
         "replace its line there",
     ),
-    meaning(
+    Meaning(
         r"Host key verification failed|host key is known for",
         "the host key of {host} is not in known_hosts ({known_hosts}). Add it (ssh-keyscan shows it; compare it), "
         "name another file as git.known_hosts, or set git.strict_host_key_checking: false",
     ),
-    meaning(
+    Meaning(
         r"UNPROTECTED PRIVATE KEY FILE|bad permissions",
         "the ssh key {ssh_key} can be read by others, so ssh refuses it: chmod 600",
     ),
-    meaning(
+    Meaning(
         r"Load key .*(Permission denied|invalid format|error in libcrypto|No such file)|"
         r"Identity file .* not accessible",
         "the ssh key {ssh_key} can't be used: it is missing, unreadable, has a passphrase or is no private key",
     ),
-    meaning(r"Permission denied \(", "{host} refused the ssh key ({ssh_key})"),
-    meaning(
+    Meaning(r"Permission denied \(", "{host} refused the ssh key ({ssh_key})"),
+    Meaning(
         r"Authentication failed|could not read (Username|Password)|terminal prompts disabled|"
         r"invalid credentials|returned error: 40[13]|HTTP Basic: Access denied",
         "{host} refused access. The token is missing, wrong, expired or not allowed to read this repository "
         "(git.token, or the server's)",
     ),
-    meaning(r"couldn't find remote ref|Remote branch .* not found", "{ref} does not exist there"),
-    meaning(
+    Meaning(r"couldn't find remote ref|Remote branch .* not found", "{ref} does not exist there"),
+    Meaning(
         r"(server )?certificate (problem|verification failed)|SSL certificate",
         "the TLS certificate of {host} is not accepted. For a private CA set git.ca_file",
     ),
-    meaning(
+    Meaning(
         r"(repository|project).*not found|not found: did you run|does not appear to be a git repository|"
         r"repository .* does not exist|returned error: 404|not a git repository",
         "there is no repository {url}, or no right to see it",
     ),
-    meaning(r"transport '.*' not allowed", "the repository (or one of its submodules) uses a forbidden transport"),
-    meaning(
+    Meaning(r"transport '.*' not allowed", "the repository (or one of its submodules) uses a forbidden transport"),
+    Meaning(
         r"Could not resolve host|Could not resolve hostname|Name or service not known|Temporary failure in name",
         "the name {host} can't be resolved",
         retryable=True,
     ),
-    meaning(
+    Meaning(
         r"Connection (refused|timed out|reset|closed)|Failed to connect|Couldn't connect|Network is unreachable|"
         r"No route to host|Operation timed out|early EOF|unexpected disconnect|remote end hung up|"
         r"returned error: (429|5\d\d)|Empty reply",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runqy_worker.deployment.commands import with_tail
-from runqy_worker.deployment.meanings import explain, meaning
+from runqy_worker.deployment.meanings import Meaning, explain
 from runqy_worker.domain.errors import DeploymentError
 
 if TYPE_CHECKING:
@@ -14,40 +14,40 @@ if TYPE_CHECKING:
 _NAMED = r"(?P<name>[^\s(,;'\"`]+)"
 # The first that matches wins.
 _MEANINGS = (
-    meaning(r"No space left on device|os error 28|Errno 28|Disk quota exceeded", "the disk is full", retryable=True),
-    meaning(
+    Meaning(r"No space left on device|os error 28|Errno 28|Disk quota exceeded", "the disk is full", retryable=True),
+    Meaning(
         r"Invalid requirement|Couldn't parse|Failed to parse|Expected package name|Invalid URL given|"
         r"InvalidRequirement|Expected one of `@`|the start of a requirement",
         "a requirement line can't be understood",
     ),
-    meaning(
+    Meaning(
         r"\b40[13]\b|Unauthorized|Forbidden|Authentication error",
         "the package index refused access: see deployment.index_username and index_password",
     ),
-    meaning(
+    Meaning(
         r"Temporary failure in name resolution|Name or service not known|dns error|failed to lookup address|"
         r"Connection refused|NewConnectionError|Network is unreachable|Connection reset|timed out|tcp connect error|"
         r"error sending request|Could not fetch URL|ReadTimeout|returned error: 5\d\d|Failed to fetch|ProxyError",
         "the package index can't be reached",
         retryable=True,
     ),
-    meaning(
+    Meaning(
         r"requires a different Python|requires-python|requires Python",
         "a package does not support this Python",
     ),
-    meaning(
+    Meaning(
         r"command '?\S*(gcc|g\+\+|cc|clang|cl|rustc|cargo|cmake)\S*'? failed|Failed building wheel|Failed to build|"
         r"Could not build wheels|metadata-generation-failed|Getting requirements to build|build backend|"
         r"subprocess-exited-with-error|Building .* failed",
         "a package had to be compiled and failed (are compilers and headers installed?)",
     ),
-    meaning(rf"No matching distribution found for {_NAMED}", "the package {name} was not found for this Python"),
-    meaning(rf"satisfies the requirement {_NAMED}", "the package {name} was not found for this Python"),
-    meaning(rf"Because {_NAMED} was not found", "the package {name} was not found"),
-    meaning(
+    Meaning(rf"No matching distribution found for {_NAMED}", "the package {name} was not found for this Python"),
+    Meaning(rf"satisfies the requirement {_NAMED}", "the package {name} was not found for this Python"),
+    Meaning(rf"Because {_NAMED} was not found", "the package {name} was not found"),
+    Meaning(
         r"No solution found|ResolutionImpossible|conflicting dependencies|unsatisfiable", "the requirements conflict"
     ),
-    meaning(r"DO NOT MATCH THE HASHES|Hash mismatch", "a download does not have the hash that is pinned"),
+    Meaning(r"DO NOT MATCH THE HASHES|Hash mismatch", "a download does not have the hash that is pinned"),
 )
 
 

@@ -15,26 +15,21 @@ class Meaning:
     """What certain words mean.
 
     Attributes:
-        pattern: The words.
+        pattern: The words, as a regular expression that ignores case; compiled only once something went wrong.
         text: What to tell; `{name}` stands for a fact or a named group of the pattern.
         retryable: Whether time alone may heal it.
     """
 
-    pattern: re.Pattern[str]
+    pattern: str
     text: str
     retryable: bool = False
-
-
-def meaning(pattern: str, text: str, *, retryable: bool = False) -> Meaning:
-    """A `Meaning` from a pattern that ignores case."""
-    return Meaning(re.compile(pattern, re.IGNORECASE), text, retryable)
 
 
 def explain(meanings: Iterable[Meaning], tail: Sequence[str], facts: Mapping[str, str]) -> tuple[str, bool] | None:
     """The text and retryability of the first meaning that fits the lines; None when none does."""
     said = "\n".join(tail)
     for one in meanings:
-        match = one.pattern.search(said)
+        match = re.search(one.pattern, said, re.IGNORECASE)
         if match:
             groups = {name: value or "" for name, value in match.groupdict().items()}
             return one.text.format_map(_Facts({**facts, **groups})), one.retryable

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import platform
+import os
 import random
 import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from runqy_worker.deployment.answer_parser import parse_registration
-from runqy_worker.deployment.register_call import RegisterCall
 from runqy_worker.deployment.threads import in_daemon_thread
 from runqy_worker.domain.errors import RegistrationError
 from runqy_worker.domain.events import Level, Listener, Notice, Silent
@@ -66,6 +65,8 @@ class Registrar:
         self._hostname = hostname or socket.gethostname()
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._sleep = sleep
+        from runqy_worker.deployment.register_call import RegisterCall  # noqa: PLC0415 - with it comes all of requests
+
         self._call = RegisterCall(server)
 
     async def once(self, queue: str) -> Registration:
@@ -86,7 +87,7 @@ class Registrar:
         body = {
             "queue": spelled,
             "hostname": self._hostname,
-            "os": platform.system().lower(),
+            "os": os.uname().sysname.lower(),
             "version": self._version,
         }
         document = await in_daemon_thread(lambda: self._call.send(body), name="register")

@@ -31,7 +31,7 @@ class ReleaseRecord:
         made_at: Unix seconds.
         ok: It proved itself ready at least once, and was not rolled back since.
         rolled_back: It was rolled back; it is not deployed again by itself.
-        confirmed_at: Unix seconds of the last time that it proved itself ready; 0 for never.
+        confirmed_at: Unix seconds of when it last became the current one; 0 for never.
     """
 
     id: str

@@ -138,7 +138,10 @@ class Releases:
         return sorted(usable, key=lambda one: current is None or one.name != current.name)
 
     def confirm(self, release: ReleaseDir) -> ReleaseDir:
-        """The release is ready: it becomes the current one."""
+        """The release is ready: it becomes the current one, if it is not already."""
+        current = self.current()
+        if current is not None and current.name == release.name and current.record.ok:
+            return current
         record = (read_record(release.path) or release.record).confirmed(self._clock.time())
         write_record(release.path, record)
         link(self.root / _CURRENT, release.path.relative_to(self.root))

@@ -79,7 +79,8 @@ class Heartbeat:
                 await asyncio.wait([beat])  # a command cut off in the middle would poison its connection
                 raise
             try:
-                await asyncio.wait_for(self._leaving.wait(), self._interval)
+                async with asyncio.timeout(self._interval):
+                    await self._leaving.wait()
             except TimeoutError:
                 continue
 

@@ -307,6 +307,8 @@ async def test_a_disk_that_fills_up_while_the_release_is_recorded(
     deployer = site.deployer()
     good = await confirmed(deployer, remote, "1")
     remote.commit({"main.py": "2"})
+    unproven = await deployer.deploy(registration(remote.path))
+    remote.commit({"main.py": "3"})
     with monkeypatch.context() as full:
 
         def no_space(*_args: object) -> None:
@@ -316,7 +318,8 @@ async def test_a_disk_that_fills_up_while_the_release_is_recorded(
         with pytest.raises(DeploymentError, match="the disk is full"):
             await deployer.deploy(registration(remote.path))
         with pytest.raises(DeploymentError, match="the disk is full"):
-            deployer.confirm(good)
+            deployer.confirm(unproven)
+        assert deployer.confirm(good) == good  # it is the current one already
     assert site.left_over() == []
     assert deployer.last_good() == good
 

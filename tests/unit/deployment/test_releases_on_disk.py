@@ -65,6 +65,13 @@ def test_the_current_release_is_the_first_good_one_then_the_latest(releases: Rel
     assert [one.name for one in releases.good()] == ["one", "three", "two"]
 
 
+def test_confirming_the_current_release_again_writes_nothing(releases: Releases) -> None:
+    one = releases.confirm(make(releases, "one"))
+    before = (one.path / "release.json").stat().st_ino
+    assert releases.confirm(one) == one
+    assert (one.path / "release.json").stat().st_ino == before
+
+
 def test_a_rolled_back_release_is_not_good_until_confirmed_again(releases: Releases) -> None:
     releases.confirm(make(releases, "one"))
     two = releases.confirm(make(releases, "two"))
