@@ -247,4 +247,4 @@ def _task(args: argparse.Namespace, payload: bytes, settings: dict[str, Any]) ->
         "headers": dict(args.header),
         **given,
     }
-    return NewTask(queue, payload, process_at=time.time() + delay if delay else at, unique_ttl=unique, **merged)
+    return NewTask(queue, payload, process_at=at, process_in=delay, unique_ttl=unique, **merged)

@@ -114,13 +114,13 @@ class Engine:
         if not self._flow.draining:
             self._flow.claiming = False
             self._flow.release_waiting("the worker was made quiet")
-            self._flow.demand_changed.set()
+            self._flow.ring()
 
     def resume(self) -> None:
         """Claim again."""
         if not self._flow.draining:
             self._flow.claiming = True
-            self._flow.demand_changed.set()
+            self._flow.ring()
 
     def request_stop(self) -> None:
         """Drain, then end `run`."""
@@ -174,7 +174,7 @@ class Engine:
         flow.claiming = False
         flow.draining = True
         flow.release_waiting("the worker is stopping")
-        flow.demand_changed.set()
+        flow.ring()
         count = len(flow.running)
         if count:
             message = f"draining: {count} running tasks get up to {self._shutdown_timeout:g} s"

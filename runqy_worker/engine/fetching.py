@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+GRACE = 0.005
+"""Seconds that waits stay open when there is no more demand: after a short task there is demand again."""
+
 
 class Fetcher:
     """The claim loop.
 
+    Every claim but the first is preceded by a wait: the backend knows best whether there may be something, and returns
+    at once then.
+
     Args:
-        on_idle: Called when a claim found nothing (for `--burst`).
+        on_idle: Called before each wait (for `--burst`).
     """
 
     def __init__(self, backend: Backend, flow: Flow, outages: Outages, *, on_idle: Callable[[], None]) -> None:
@@ -32,38 +38,57 @@ class Fetcher:
     async def run(self) -> None:
         """Claim until the engine drains; then put back what a wait had taken hold of, and return."""
         flow = self._flow
+        first = True
         while not flow.draining:
             flow.demand_changed.clear()
-            want = flow.demand()
-            if want <= 0:
-                await self._repeat("stop waiting", self._backend.stop_waiting)
-                if flow.demand() <= 0 and not flow.draining:
-                    await flow.demand_changed.wait()
+            if flow.demand() <= 0:
+                await self._rest()
                 continue
-            tasks = await self._repeat("claim", partial(self._backend.claim, want))
-            if tasks:
-                flow.accept(tasks)
-                continue
-            self._on_idle()
-            if not flow.demand_changed.is_set():
+            if not first:
+                self._on_idle()
                 await self._wait()
+            first = False
+            want = flow.demand()
+            if want > 0 and not flow.draining:
+                tasks = await self._repeat("claim", partial(self._backend.claim, want))
+                if tasks:
+                    flow.accept(tasks)
         await self._repeat("stop waiting", self._backend.stop_waiting)
 
+    async def _rest(self) -> None:
+        """Until there is demand; what waits are open are closed soon."""
+        flow = self._flow
+        timer = asyncio.get_running_loop().call_later(GRACE, flow.demand_changed.set)
+        await flow.demand_changed.wait()
+        timer.cancel()
+        if flow.demand() > 0 or flow.draining:
+            return
+        flow.demand_changed.clear()
+        await self._repeat("stop waiting", self._backend.stop_waiting)
+        if flow.demand() <= 0 and not flow.draining:
+            await flow.demand_changed.wait()
+
     async def _wait(self) -> None:
-        """Until the backend has something, or the demand changed."""
-        waits = (
-            asyncio.ensure_future(self._repeat("wait", self._backend.wait, blocks=True)),
-            asyncio.ensure_future(self._flow.demand_changed.wait()),
-        )
+        """Until the backend may have something, or there is no more demand."""
+        flow = self._flow
+        me = asyncio.current_task()
+        assert me is not None  # noqa: S101 - coroutines run in tasks
+        interrupted = False
+
+        def look() -> None:
+            nonlocal interrupted
+            if not interrupted and flow.demand() <= 0:
+                interrupted = True
+                me.cancel()
+
+        flow.on_ring = look
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await self._repeat("wait", self._backend.wait, blocks=True)
+        except asyncio.CancelledError:
+            if not interrupted or me.uncancel() > 0:
+                raise
         finally:
-            for wait in waits:
-                wait.cancel()
-            results = await asyncio.gather(*waits, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+            flow.on_ring = None
 
     async def _repeat(self, name: str, operation: Callable[[], Awaitable[T]], *, blocks: bool = False) -> T | None:
         return await self._outages.until_done(name, operation, lambda: self._flow.draining, blocks=blocks)

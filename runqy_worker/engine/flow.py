@@ -15,6 +15,8 @@ from runqy_worker.domain.ports import ExecutorState
 from runqy_worker.engine.prefetch import PATIENCE, Prefetch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.outcome import Outcome
     from runqy_worker.domain.ports import Executor
@@ -39,6 +41,7 @@ class Flow:
         draining: Whether the engine is on its way out.
         degraded: Set once the executor gave up keeping its process alive.
         demand_changed: Set when `demand` may have become positive, or the last running task ended.
+        on_ring: Called when `demand` may have changed either way, if set.
         outbox_filled: Set when there is something to settle.
         emptied: Set when nothing is in hand any more.
     """
@@ -63,6 +66,7 @@ class Flow:
         self._held_back = False
         self.degraded = asyncio.Event()
         self.demand_changed = asyncio.Event()
+        self.on_ring: Callable[[], None] | None = None
         self.outbox_filled = asyncio.Event()
         self.emptied = asyncio.Event()
         executor.attach(self)
@@ -116,8 +120,8 @@ class Flow:
         self._post(self._verdicts.settle(task, outcome, draining=self.draining))
         if self._waiting:
             self._pump()
-        if len(self._waiting) <= self._low_mark and not self.demand_changed.is_set():
-            self.demand_changed.set()
+        if len(self._waiting) <= self._low_mark:
+            self.ring()
 
     def state_changed(self) -> None:
         """The executor's room changed (`Sink`): start what fits, give back what can't start."""
@@ -127,7 +131,7 @@ class Flow:
             self.release_waiting("the task code's process is not ready")
         if state is ExecutorState.DEGRADED:
             self.degraded.set()
-        self.demand_changed.set()
+        self.ring()
 
     def release_waiting(self, reason: str) -> None:
         """Give back every task that has not started."""
@@ -141,7 +145,7 @@ class Flow:
         self._listener.task_settled(settlement, accepted)
         if self._held_back:
             self._held_back = False
-            self.demand_changed.set()
+            self.ring()
         if not self.held:
             self.emptied.set()
 
@@ -159,7 +163,14 @@ class Flow:
         self._listener.notice(Notice("lease_lost", message, Level.WARNING, task))
         if not self.held:
             self.emptied.set()
-        self.demand_changed.set()
+        self.ring()
+
+    def ring(self) -> None:
+        """Say that `demand` may have changed."""
+        if not self.demand_changed.is_set():
+            self.demand_changed.set()
+        if self.on_ring is not None:
+            self.on_ring()
 
     def _pump(self) -> None:
         waiting = self._waiting

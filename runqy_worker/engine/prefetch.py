@@ -6,7 +6,7 @@ milliseconds, and falls to zero as soon as a task had to wait too long.
 
 from __future__ import annotations
 
-HORIZON = 0.006
+HORIZON = 0.010
 """Seconds of work to keep at hand."""
 PATIENCE = 0.020
 """Seconds that a prefetched task may wait before it is given back."""

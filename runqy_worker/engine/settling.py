@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runqy_worker.engine.outages import Outages
 
 
-GATHER = 0.002
+GATHER = 0.004
 """Seconds that outcomes are gathered while more tasks are at hand: a call for each would cost more than the tasks."""
 ENOUGH = 32
 """Outcomes that are worth a call at once."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -9,14 +12,18 @@ from runqy_worker.backends.asynq.cancellation import Cancellations
 from runqy_worker.backends.asynq.claims import Claimer
 from runqy_worker.backends.asynq.keys import QueueKeys
 from runqy_worker.backends.asynq.link import Link
+from runqy_worker.backends.asynq.mastership import Mastership
 from runqy_worker.backends.asynq.priorities import Priorities
 from runqy_worker.backends.asynq.records import TaskReader
 from runqy_worker.backends.asynq.repairs import Repairs
 from runqy_worker.backends.asynq.settling import Settler
 from runqy_worker.backends.asynq.standing import Standing
+from runqy_worker.backends.asynq.taking import Taker
+from runqy_worker.backends.asynq.timekeeping import learn_time
 from runqy_worker.backends.asynq.upkeep import Upkeep
 from runqy_worker.backends.asynq.waiting import Waits
-from runqy_worker.domain.errors import BackendError
+from runqy_worker.domain.clock import SharedClock
+from runqy_worker.domain.errors import BackendError, BackendUnavailableError
 
 if TYPE_CHECKING:
     import random
@@ -45,6 +52,7 @@ class AsynqBackend:
         max_retry: For tasks that were enqueued as plain fields without a limit of their own.
         strict_priority: Always serve the heaviest queue first, instead of by weighted chance.
         wait_connections: Most connections that wait.
+        clock: Time. A `SharedClock` is kept in step with the server's, any other one becomes the base of one.
         store_result: Whether results are written.
         plain_keys: Also serve the oldest documented keys.
     """
@@ -66,7 +74,9 @@ class AsynqBackend:
         store_result: bool = True,
         plain_keys: bool = False,
     ) -> None:
+        self._clock = clock = SharedClock.on(clock)
         self._options = options
+        self._most_for_renewals = lease.duration / 4
         self._listener = listener
         self._strict = strict_priority
         self._rng = rng
@@ -74,34 +84,57 @@ class AsynqBackend:
         self._links: list[Link] = []
         self._claims = self._link("claim")
         settles = self._link("settle")
-        renewals = self._link("renew")
+        self._renewals = self._link("renew")
+        self._renewals.reconfigure(self._hurried(options))
         self._chores = self._link("upkeep")
         self._permanent = tuple(self._links)
         waits = [self._link(f"wait-{number}") for number in range(1, wait_connections + 1)]
         priorities = Priorities(weights, strict=strict_priority, rng=rng)
         standing = Standing(clock, listener)
-        self._waits = Waits(waits, self._claims, self._keys_of, priorities.queues, standing)
         self._settler = Settler(
             self._keys_of,
             settles,
-            renewals,
+            self._renewals,
             lease_seconds=lease.duration,
             lifecycle=lifecycle,
+            standing=standing,
             clock=clock,
             store_result=store_result,
         )
-        self._claimer = Claimer(
+        repairs = Repairs(self._keys_of, self._claims, self._settler, listener)
+        taker = Taker(
             self._keys_of,
-            self._claims,
-            priorities=priorities,
             standing=standing,
-            waits=self._waits,
-            repairs=Repairs(self._keys_of, self._claims, self._settler, listener),
+            repairs=repairs,
             reader=TaskReader(lifecycle, max_retry),
             owner=f"{worker_id}/{rng.getrandbits(32):08x}-",
             lease_seconds=lease.duration,
+        )
+        turns = list(priorities.queues)
+        if len(turns) > len(waits):
+            rng.shuffle(turns)  # so that the workers of a fleet do not all wait on the same few
+        self._waits = Waits(
+            waits,
+            self._claims,
+            self._keys_of,
+            turns,
+            standing=standing,
+            taker=taker,
+            lease_seconds=lease.duration,
             clock=clock,
         )
+        self._claimer = Claimer(
+            self._claims,
+            priorities=priorities,
+            standing=standing,
+            taker=taker,
+            waits=self._waits,
+            repairs=repairs,
+            settler=self._settler,
+            clock=clock,
+        )
+
+        steward = secrets.token_hex(8)
 
         def make_upkeep(queues: Sequence[str]) -> Upkeep:
             return Upkeep(
@@ -113,12 +146,14 @@ class AsynqBackend:
                 listener=listener,
                 clock=clock,
                 rng=rng,
+                name=steward,
                 plain_keys=plain_keys,
             )
 
         self._make_upkeep = make_upkeep
         self._upkeep = make_upkeep(priorities.queues)
         self._cancellations = Cancellations(lambda: self._options)
+        self._mastership = Mastership(lambda: self._options, self._links, listener)
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -129,7 +164,7 @@ class AsynqBackend:
         """Use these options from the next connection on; those that stand are kept."""
         self._options = options
         for link in self._links:
-            link.reconfigure(options)
+            link.reconfigure(self._hurried(options) if link is self._renewals else options)
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
         """Serve these queues from the next claim on. Tasks already claimed are settled and renewed as before."""
@@ -151,13 +186,14 @@ class AsynqBackend:
         """
         for link in self._permanent:
             await link.connect()
+        await learn_time(self._chores, self._clock)
         known = (await self._claims.pipeline([("COMMAND", "INFO", "BLMOVE")], keep_errors=True))[0]
         if isinstance(known, list) and not known[0]:
             raise BackendError(f"redis at {self._claims.where} has no BLMOVE: version 6.2 or newer is needed")
 
     async def wait(self) -> None:
         """Block until there may be something to claim. Raises `BackendUnavailableError` when a wait is cut off."""
-        await self._waits.wait()
+        await self._waits.wait(self._claimer.wanted)
 
     async def stop_waiting(self) -> None:
         """End all waits, and give back to the front what they took hold of."""
@@ -181,22 +217,43 @@ class AsynqBackend:
         return await self._upkeep.run()
 
     async def listen(self, on_cancel: Callable[[str], None]) -> None:
-        """Call `on_cancel(task_id)` for each cancellation, until cancelled or cut off (`BackendUnavailableError`)."""
-        await self._cancellations.listen(on_cancel)
+        """Call `on_cancel(task_id)` for each cancellation, until cancelled or cut off (`BackendUnavailableError`).
+
+        Also hears when the Sentinels, if there are any, name another master.
+        """
+        work = [asyncio.create_task(self._cancellations.listen(on_cancel))]
+        if self._options.sentinel_addrs:
+            work.append(asyncio.create_task(self._mastership.watch()))
+        try:
+            await asyncio.gather(*work)
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
 
     async def is_empty(self) -> bool:
-        """Whether nothing is pending, scheduled or waiting for a retry in any of the queues."""
+        """Whether nothing is pending, scheduled or waiting for a retry in any of the queues that can be served."""
         commands: list[tuple[str, str]] = []
         for queue in self.queues:
             keys = self._keys_of(queue)
             commands += (("LLEN", keys.pending), ("ZCARD", keys.scheduled), ("ZCARD", keys.retry))
-        return not commands or not any(await self._claims.pipeline(commands))
+        replies = await self._claims.pipeline(commands, keep_errors=True) if commands else []
+        unavailable = next((reply for reply in replies if isinstance(reply, BackendUnavailableError)), None)
+        if unavailable is not None:
+            raise unavailable
+        return not any(reply for reply in replies if isinstance(reply, int))
 
     async def close(self) -> None:
         """End all waits and disconnect. What they held is found by the sweep unless `stop_waiting` came before."""
         await self._waits.stop()
+        await self._upkeep.end()
         for link in self._links:
             await link.close()
+
+    def _hurried(self, options: RedisOptions) -> RedisOptions:
+        """With so little patience that a renewal on a connection that fell silent is repeated before leases lapse."""
+        most = self._most_for_renewals
+        return replace(options, timeout=min(options.timeout, most), connect_timeout=min(options.connect_timeout, most))
 
     def _link(self, name: str) -> Link:
         link = Link(self._options, name, listener=self._listener)

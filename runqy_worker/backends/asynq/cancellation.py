@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
-from runqy_worker.backends.asynq.connecting import discard, open_connection
-from runqy_worker.backends.asynq.errors import translate
+from runqy_worker.backends.asynq.connecting import BROKEN, open_wire
+from runqy_worker.backends.asynq.errors import Refusal, translate
 from runqy_worker.backends.asynq.keys import CANCEL_CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from redis.asyncio.connection import AbstractConnection
 
     from runqy_worker.backends.asynq.options import RedisOptions
 
@@ -40,29 +36,31 @@ class Cancellations:
             BackendUnavailableError: The connection is gone, or can't be made. Call again to go on.
         """
         options = self._options()
+        loop = asyncio.get_running_loop()
         try:
-            opened = await open_connection(options, "cancel")
-        except (RedisError, OSError, TimeoutError) as error:
+            wire = await open_wire(options, "cancel")
+        except BROKEN as error:
             raise translate(error, options.addr) from None
-        connection = opened.connection
-        pings = asyncio.get_running_loop().create_task(_ping(connection))
+        refused: Refusal | None = None
+        heard_at = loop.time()
+
+        def hear(reply: Any) -> None:
+            nonlocal heard_at, refused
+            heard_at = loop.time()
+            if isinstance(reply, Refusal):
+                refused = reply
+                wire.abort()
+            elif reply[0] == b"message":
+                on_cancel(reply[2].decode(errors="replace"))
+
+        wire.on_push = hear
         try:
-            await connection.send_command("SUBSCRIBE", CANCEL_CHANNEL, check_health=False)
-            while True:
-                async with asyncio.timeout(_SILENCE):
-                    reply = await connection.read_response(disable_decoding=True)
-                if reply[0] == b"message":
-                    on_cancel(reply[2].decode(errors="replace"))
-        except (RedisError, OSError, TimeoutError) as error:
-            raise translate(error, opened.where) from None
+            wire.send([("SUBSCRIBE", CANCEL_CHANNEL)])
+            while loop.time() - heard_at < _SILENCE:
+                await asyncio.wait([wire.lost], timeout=_PING_EVERY)
+                if wire.lost.done():
+                    raise translate(refused or wire.lost.result(), wire.where)
+                wire.send([("PING",)])
+            raise translate(TimeoutError(), wire.where)
         finally:
-            pings.cancel()
-            await asyncio.gather(pings, return_exceptions=True)
-            await discard(connection)
-
-
-async def _ping(connection: AbstractConnection) -> None:
-    """Have the server speak now and then, so that silence means that it is gone."""
-    while True:
-        await asyncio.sleep(_PING_EVERY)
-        await connection.send_command("PING", check_health=False)
+            wire.abort()

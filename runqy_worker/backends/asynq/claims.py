@@ -1,23 +1,22 @@
-"""Takes tasks: as many as asked for, from several queues, in as few round trips as possible."""
+"""Takes tasks: as many as asked for, from several queues, in one round trip."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from runqy_worker.backends.asynq.codec import CodecError
-from runqy_worker.backends.asynq.scripts import load
+from runqy_worker.backends.asynq.lengths import Lengths
 from runqy_worker.domain.errors import BackendError, BackendUnavailableError
+from runqy_worker.domain.settlement import Action, Settlement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from runqy_worker.backends.asynq.keys import QueueKeys
     from runqy_worker.backends.asynq.link import Link
     from runqy_worker.backends.asynq.priorities import Priorities
-    from runqy_worker.backends.asynq.records import TaskReader
     from runqy_worker.backends.asynq.repairs import Repairs
-    from runqy_worker.backends.asynq.scripts import Arg
+    from runqy_worker.backends.asynq.settling import Settler
     from runqy_worker.backends.asynq.standing import Standing
+    from runqy_worker.backends.asynq.taking import Taker
     from runqy_worker.backends.asynq.waiting import Waits
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.task import Task
@@ -26,155 +25,151 @@ if TYPE_CHECKING:
 class Claimer:
     """Claims for one backend.
 
-    A claim that got no answer may have taken tasks. The next one that asks the same queue uses the same token again
-    and first looks for what is held under it.
+    A claim that got no answer may have taken tasks: the next one first looks for what is held under its token.
 
     Args:
-        keys_of: The keys of a queue.
+        link: For claims.
         priorities: The order in which queues are asked.
-        waits: What waits took hold of, the claim adopts.
+        taker: Calls the script.
+        waits: What waits took, the claim hands out.
         repairs: Looks after tasks that are not as asynq stores them.
-        owner: Begins every token; no other claimer may ever use it.
-        lease_seconds: How long a claim lasts.
+        settler: Gives back what waits took and nobody wants.
     """
 
     def __init__(
         self,
-        keys_of: Callable[[str], QueueKeys],
         link: Link,
         *,
         priorities: Priorities,
         standing: Standing,
+        taker: Taker,
         waits: Waits,
         repairs: Repairs,
-        reader: TaskReader,
-        owner: str,
-        lease_seconds: float,
+        settler: Settler,
         clock: Clock,
     ) -> None:
         self.priorities = priorities
-        self._keys_of = keys_of
+        self.wanted = 1
+        """How many were asked for last: what a wait may take."""
         self._link = link
         self._standing = standing
+        self._taker = taker
         self._waits = waits
         self._repairs = repairs
-        self._reader = reader
-        self._owner = owner
-        self._lease_ms = int(lease_seconds * 1000)
+        self._settler = settler
         self._clock = clock
-        self._script = load("claim")
-        self._count = 0
-        self._unanswered: dict[str, str] = {}
+        self._lengths = Lengths(clock)
 
     async def claim(self, want: int) -> list[Task]:
-        """Up to `want` tasks. With `want` 0 it only gives back what waits and unanswered claims hold.
+        """Up to `want` tasks.
 
-        One round trip serves the first queue; where that has too few, a second one serves the others.
+        What waits took is there at once. What they only took hold of, and what unanswered claims may have taken, is
+        cleared up in a round trip before the one that takes new tasks.
         """
-        order = [queue for queue in self.priorities.order() if self._standing.is_claimable(queue)]
-        held = self._waits.take()
-        shares = self._plan(order, held, want)
-        others = [queue for queue in order if queue not in shares] if want > 0 else []
-        if not shares and not others:
-            return []
-        self._count += 1
-        tasks, lengths = await self._visit(shares, held, others)
-        left = want - len(tasks)
-        if left <= 0 or not any(lengths):
+        self.wanted = max(1, want)
+        tasks = self._waits.take_adopted(want)
+        if tasks:
             return tasks
-        rest = {}
-        for queue, length in zip(others, lengths, strict=True):
-            if length and left:
-                rest[queue] = min(length, left)
-                left -= rest[queue]
-        try:
-            more, _ = await self._visit(rest, {}, [])
-        except BackendUnavailableError:
-            if not tasks:
-                raise
-            return tasks  # what that round trip took, if anything, is found by the next claim
-        return tasks + more
+        await self._release_unused()
+        held = self._waits.take_held()
+        if held or self._taker.unanswered:
+            tasks = await self._clear_up(held, want)
+        if len(tasks) < want:
+            try:
+                tasks += await self._take(want - len(tasks))
+            except BackendUnavailableError:
+                if not tasks:
+                    raise
+        await self._repairs.run()
+        return tasks
 
     async def give_back(self) -> None:
         """Put back to the front what waits and unanswered claims hold."""
-        await self.claim(0)
+        self._waits.drop_adopted()
+        await self._release_unused()
+        held = self._waits.take_held()
+        if held or self._taker.unanswered:
+            await self._clear_up(held, 0)
+            await self._repairs.run()
 
-    def _plan(self, order: Sequence[str], held: Mapping[str, list[bytes]], want: int) -> dict[str, int]:
-        """How many to take from each queue that is asked first.
+    async def _release_unused(self) -> None:
+        """Give back what waits claimed in vain; what got no answer is sent again the next time."""
+        unused = self._waits.unused
+        if unused:
+            sent = unused.copy()
+            await self._settler.settle([Settlement(task, Action.RELEASE) for task in sent])
+            del unused[: len(sent)]
 
-        Queues where something is held for us must be asked, if only to give it back; the first in the order gets
-        what is left.
-        """
-        shares = {}
-        if held or self._unanswered:
-            known = dict.fromkeys((*order, *held, *self._unanswered))
-            for queue in known:
-                if queue in held or queue in self._unanswered:
-                    expected = want if queue in self._unanswered else len(held[queue])
-                    shares[queue] = min(expected, want) if queue in order else 0
-                    want -= shares[queue]
-        if order and want > 0:
-            shares[order[0]] = shares.get(order[0], 0) + want
-        return shares
+    async def _take(self, want: int) -> list[Task]:
+        order = self.priorities.order()
+        if not self._standing.all_well:
+            order = [queue for queue in order if self._standing.is_claimable(queue)]
+        first, rest = self._lengths.choose(order, want)
+        self._waits.may_find = False
+        tasks = await self._take_from(first, want) if first else []
+        if rest and len(tasks) < want:
+            try:
+                tasks += await self._take_from(rest, want - len(tasks))
+            except BackendUnavailableError:
+                if not tasks:
+                    raise
+        elif rest:
+            self._waits.may_find = True
+        return tasks
 
-    async def _visit(
-        self, shares: Mapping[str, int], held: Mapping[str, list[bytes]], others: Sequence[str]
-    ) -> tuple[list[Task], list[int]]:
-        """Take the shares, and learn how long the `others` are, in one round trip."""
-        fresh = f"{self._owner}{self._count}"
-        tokens = {queue: self._unanswered.get(queue, fresh) for queue in shares}
-        commands: list[Sequence[Arg]] = [
-            self._command(queue, share, tokens[queue], held.get(queue, ())) for queue, share in shares.items()
-        ]
-        commands += (("LLEN", self._keys_of(queue).pending) for queue in others)
-        self._unanswered.update(tokens)
+    async def _take_from(self, queues: Sequence[str], want: int) -> list[Task]:
+        token = self._taker.new_token()
+        command = self._taker.take(queues, want, token)
+        began = self._clock.monotonic()
+        try:
+            reply = (await self._link.pipeline((command,), keep_errors=True))[0]
+        except BaseException:
+            self._taker.went_unanswered(queues, token)
+            raise
+        if isinstance(reply, BackendUnavailableError):
+            raise reply
+        if isinstance(reply, BackendError):
+            for queue in queues:  # nothing that the script looks at beforehand: it can't tell which queue it is
+                self._standing.refuse(queue, reply)
+            return []
+        taken = self._taker.read(reply, queues, token, began)
+        self._lengths.note(queues[: taken.looked], taken.left)
+        if taken.looked < len(queues) or taken.left > 0:
+            self._waits.may_find = True
+        return taken.tasks
+
+    async def _clear_up(self, held: Mapping[str, list[bytes]], want: int) -> list[Task]:
+        """What is held for us and wanted, each queue's in one command; the rest goes back to the front."""
+        token = self._taker.new_token()
+        looked_for = {queue: tuple(tokens) for queue, tokens in self._taker.unanswered.items()}
+        served = self.priorities.order()
+        queues = list(dict.fromkeys((*served, *held, *looked_for)))
+        queues = [queue for queue in queues if queue in held or queue in looked_for]
+        commands = []
+        for queue in queues:
+            expected = want if queue in looked_for else len(held[queue])
+            share = min(expected, want) if queue in served and self._standing.is_claimable(queue) else 0
+            want -= share
+            commands.append(self._taker.clear_up(queue, share, token, looked_for.get(queue, ()), held.get(queue, ())))
         began = self._clock.monotonic()
         try:
             replies = await self._link.pipeline(commands, keep_errors=True)
         except BaseException:
+            self._taker.went_unanswered(queues, token)
             self._waits.put_back(held)
             raise
         tasks: list[Task] = []
         unavailable: BackendError | None = None
-        for queue, reply in zip(shares, replies, strict=False):
-            if isinstance(reply, BackendError):
+        for queue, reply in zip(queues, replies, strict=True):
+            if isinstance(reply, BackendUnavailableError):
                 self._waits.put_back({queue: held[queue]} if queue in held else {})
-                if isinstance(reply, BackendUnavailableError):
-                    unavailable = reply
-                else:
-                    self._standing.refuse(queue, reply)
-                    self._unanswered.pop(queue, None)
+                unavailable = reply
                 continue
-            tasks += self._read(reply, queue, self._unanswered.pop(queue), began)
+            if isinstance(reply, BackendError):
+                self._standing.refuse(queue, reply)
+            else:
+                tasks += self._taker.read(reply, (queue,), token, began).tasks
+            self._taker.answered({queue: looked_for.get(queue, ())})
         if unavailable is not None and not tasks:
             raise unavailable
-        await self._repairs.run()
-        lengths = [reply if isinstance(reply, int) else 0 for reply in replies[len(shares) :]]
-        return tasks, lengths
-
-    def _command(self, queue: str, share: int, token: str, held: Sequence[bytes]) -> tuple[Arg, ...]:
-        keys = self._keys_of(queue)
-        look_first = 1 if queue in self._unanswered else 0
-        return self._script.command(
-            (keys.pending, keys.active, keys.lease, keys.paused, keys.task_prefix),
-            (share, token, self._lease_ms, look_first, *held),
-        )
-
-    def _read(self, reply: Any, queue: str, token: str, began: float) -> list[Task]:
-        """The tasks that the script returned for one queue."""
-        paused, found, dropped = reply
-        self._standing.set_paused(queue, paused=bool(paused))
-        tasks = []
-        read = self._reader.read
-        for claimed in found:
-            try:
-                task = read(claimed, queue, token, began)
-            except CodecError as error:
-                self._repairs.add_unreadable(queue, claimed[2], token, str(error))
-                continue
-            tasks.append(task)
-            if claimed[0] is None:
-                self._repairs.add_plain(task)
-        if dropped:
-            self._repairs.tell_dropped(queue, dropped)
         return tasks

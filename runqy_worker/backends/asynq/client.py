@@ -46,15 +46,12 @@ class AsynqClient(AsynqInspector):
         """Disconnect."""
         await self._link.close()
 
-    async def enqueue(
-        self, queue: str, payload: bytes, *, process_in: float = 0, task_id: str | None = None, **options: Any
-    ) -> str:
+    async def enqueue(self, queue: str, payload: bytes, *, task_id: str | None = None, **options: Any) -> str:
         """Enqueue one task.
 
         Args:
             queue: Full queue name.
             payload: Opaque bytes.
-            process_in: Seconds until it becomes pending, instead of `process_at`.
             task_id: Its id; a random UUID when None.
             options: Further fields of `NewTask`.
 
@@ -68,8 +65,6 @@ class AsynqClient(AsynqInspector):
             BackendUnavailableError: Redis did not answer: the task may or may not have been taken. Send it again
                 with the same `task_id` to be sure.
         """
-        if process_in:
-            options["process_at"] = self._clock.time() + process_in
         if task_id is not None:
             options["id"] = task_id
         answer = (await self.enqueue_many([NewTask(queue, payload, **options)]))[0]

@@ -3,83 +3,76 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import ssl
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from hiredis import HiredisError
 
+from runqy_worker.backends.asynq.errors import Refusal, code_of
 from runqy_worker.backends.asynq.options import DEFAULT_SENTINEL_PORT, is_socket_path, split_addr
+from runqy_worker.backends.asynq.wire import Wire
 from runqy_worker.domain.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
-    from redis.asyncio.connection import AbstractConnection
-
     from runqy_worker.backends.asynq.options import RedisOptions
 
-
-class Opened:
-    """A connection that stands.
-
-    Attributes:
-        connection: redis-py's, without retries, health checks or timeouts of its own.
-        where: The server's address.
-        client_id: What CLIENT UNBLOCK knows it by; 0 when Redis would not say.
-    """
-
-    __slots__ = ("client_id", "connection", "where")
-
-    def __init__(self, connection: AbstractConnection, where: str, client_id: int) -> None:
-        self.connection = connection
-        self.where = where
-        self.client_id = client_id
+BROKEN = (OSError, TimeoutError, HiredisError, Refusal)
+"""What opening or using a wire may raise."""
 
 
-async def open_connection(options: RedisOptions, name: str) -> Opened:
+async def open_wire(options: RedisOptions, name: str) -> Wire:
     """Connect, authenticate, select the database, and name the connection `runqy-worker:<name>`.
 
     Raises:
         TimeoutError: It took longer than `connect_timeout`.
-        OSError: The network refused.
-        RedisError: Redis refused.
+        OSError: The network refused, or a file for TLS can't be read.
+        Refusal: Redis refused.
         BackendUnavailableError: No Sentinel names a master, or what it names is none.
     """
     async with asyncio.timeout(options.connect_timeout):
         addr = await _find_master(options) if options.sentinel_addrs else options.addr
-        connection = _make(options, addr, options.username, options.password, options.db)
+        wire = await _connect(options, addr)
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it bare
-            await _optional(connection, "CLIENT", "SETNAME", f"runqy-worker:{name}")
-            client_id = await _optional(connection, "CLIENT", "ID")
+            await _enter(wire, options.username, options.password, options.connect_timeout)
+            if options.db:
+                await _demand(wire, ("SELECT", options.db), options.connect_timeout)
+            # Our user may not call these, or the server not know them.
+            about = (("CLIENT", "SETNAME", f"runqy-worker:{name}"), ("CLIENT", "ID"))
+            replies = await wire.exchange(about, options.connect_timeout)
+            _check_welcome(replies)
+            wire.client_id = replies[1] if isinstance(replies[1], int) else 0
             if options.sentinel_addrs:
-                _check_role(await _optional(connection, "ROLE"), addr)
+                await _check_role(wire, options.connect_timeout)
         except BaseException:
-            await discard(connection)
+            wire.abort()
             raise
-        return Opened(connection, addr, client_id or 0)
+        return wire
 
 
-async def discard(connection: AbstractConnection) -> None:
-    """Close without waiting for the other side."""
-    with contextlib.suppress(OSError, RedisError, asyncio.TimeoutError):
-        await connection.disconnect(nowait=True)
+def _check_welcome(replies: list[Any]) -> None:
+    for reply in replies:
+        if isinstance(reply, Refusal) and code_of(reply) == "NOAUTH":
+            raise reply
 
 
-async def _optional(connection: AbstractConnection, *command: str) -> Any:
-    """The reply, or None when our user may not call this or the server does not know it."""
-    await connection.send_command(*command, check_health=False)
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except ResponseError:
-        return None
+async def _check_role(wire: Wire, limit: float) -> None:
+    role = (await wire.exchange((("ROLE",),), limit))[0]
+    if not isinstance(role, Refusal) and role[0] != b"master":
+        raise BackendUnavailableError(f"redis at {wire.where} is not the master (yet)")
 
 
-def _check_role(role: Any, addr: str) -> None:
-    if role is not None and role[0] != b"master":
-        raise BackendUnavailableError(f"redis at {addr} is not the master (yet)")
+async def _enter(wire: Wire, username: str, password: str, limit: float) -> None:
+    if username:
+        await _demand(wire, ("AUTH", username, password), limit)
+    elif password:
+        await _demand(wire, ("AUTH", password), limit)
+
+
+async def _demand(wire: Wire, command: tuple[str | int, ...], limit: float) -> Any:
+    reply = (await wire.exchange((command,), limit))[0]
+    if isinstance(reply, Refusal):
+        raise reply
+    return reply
 
 
 async def _find_master(options: RedisOptions) -> str:
@@ -88,8 +81,8 @@ async def _find_master(options: RedisOptions) -> str:
         share = options.connect_timeout / (len(options.sentinel_addrs) + 1)
         try:
             async with asyncio.timeout(share):
-                found = await _ask_sentinel(options, addr)
-        except (TimeoutError, OSError, RedisError) as error:
+                found = await _ask_sentinel(options, addr, share)
+        except BROKEN as error:
             problems.append(f"{addr}: {str(error) or 'no answer in time'}")
             continue
         if found:
@@ -98,50 +91,50 @@ async def _find_master(options: RedisOptions) -> str:
     raise BackendUnavailableError(f"no Sentinel names the master: {'; '.join(problems)}")
 
 
-async def _ask_sentinel(options: RedisOptions, addr: str) -> str:
-    connection = _make(options, addr, options.sentinel_username, options.sentinel_password, 0)
+async def open_sentinel(options: RedisOptions, addr: str, limit: float) -> Wire:
+    """Connect to one Sentinel, and authenticate, each step within `limit` seconds. Raises what `BROKEN` lists."""
+    async with asyncio.timeout(limit):
+        wire = await _connect(options, addr)
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it bare
-        await connection.send_command(
-            "SENTINEL", "GET-MASTER-ADDR-BY-NAME", options.sentinel_master, check_health=False
-        )
-        found = await connection.read_response(disable_decoding=True)
+        await _enter(wire, options.sentinel_username, options.sentinel_password, limit)
+    except BaseException:
+        wire.abort()
+        raise
+    return wire
+
+
+async def _ask_sentinel(options: RedisOptions, addr: str, limit: float) -> str:
+    wire = await open_sentinel(options, addr, limit)
+    try:
+        found = await _demand(wire, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", options.sentinel_master), limit)
     finally:
-        await discard(connection)
+        wire.abort()
     if not found:
         return ""
-    host, port = (part.decode() for part in found)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return join_addr(*found)
 
 
-def _make(options: RedisOptions, addr: str, username: str, password: str, db: int) -> AbstractConnection:
-    common: dict[str, Any] = {
-        "db": db,
-        "username": username or None,
-        "password": password or None,
-        "protocol": 2,
-        "socket_timeout": None,  # each exchange is timed as a whole by its caller
-        "socket_connect_timeout": options.connect_timeout,
-        "retry": Retry(NoBackoff(), 0),
-        "health_check_interval": 0,
-        "socket_read_size": 65536,
-    }
+def join_addr(host: bytes, port: bytes) -> str:
+    """host:port of the two, as a Sentinel tells them."""
+    name = host.decode()
+    return f"[{name}]:{port.decode()}" if ":" in name else f"{name}:{port.decode()}"
+
+
+async def _connect(options: RedisOptions, addr: str) -> Wire:
+    loop = asyncio.get_running_loop()
     if is_socket_path(addr):
-        return UnixDomainSocketConnection(path=addr, **common)
+        return (await loop.create_unix_connection(lambda: Wire(addr), addr))[1]
     is_sentinel = addr in options.sentinel_addrs
     try:
         host, port = split_addr(addr, DEFAULT_SENTINEL_PORT) if is_sentinel else split_addr(addr)
     except ValueError as error:
-        raise RedisConnectionError(str(error)) from None
-    if not options.tls:
-        return Connection(host=host, port=port, **common)
-    return SSLConnection(
-        host=host,
-        port=port,
-        ssl_ca_certs=options.ca_file or None,
-        ssl_certfile=options.cert_file or None,
-        ssl_keyfile=options.key_file or None,
-        ssl_cert_reqs="required",
-        ssl_check_hostname=True,
-        **common,
-    )
+        raise BackendUnavailableError(str(error)) from None
+    context = _tls(options) if options.tls else None
+    return (await loop.create_connection(lambda: Wire(addr), host, port, ssl=context))[1]
+
+
+def _tls(options: RedisOptions) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=options.ca_file or None)
+    if options.cert_file:
+        context.load_cert_chain(options.cert_file, options.key_file or None)
+    return context

@@ -174,7 +174,7 @@ class AsynqInspector:
         command = load("move_task").command(
             (
                 *(keys.task(task_id), keys.pending, keys.scheduled, keys.retry),
-                *(keys.archived, keys.completed, keys.groups),
+                *(keys.archived, keys.completed, keys.groups, keys.active, keys.lease),
             ),
             (task_id, verb, keys.group(""), keys.queue),
         )

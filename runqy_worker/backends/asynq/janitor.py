@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runqy_worker.backends.asynq.asking import Asking
 from runqy_worker.backends.asynq.scripts import load
+from runqy_worker.domain.events import Notice
 
 if TYPE_CHECKING:
     import random
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from runqy_worker.backends.asynq.keys import QueueKeys
     from runqy_worker.backends.asynq.link import Link
     from runqy_worker.backends.asynq.stewardship import Stewardship
+    from runqy_worker.domain.clock import Clock
+    from runqy_worker.domain.events import Listener
 
 _BATCH = 100
 _MOST_ROUNDS = 100
@@ -33,10 +37,13 @@ class Janitor:
         *,
         every: float,
         ttl_archived: float | None,
+        listener: Listener,
+        clock: Clock,
         rng: random.Random,
     ) -> None:
         self._stewardship = stewardship
-        self._link = link
+        self._asking = Asking("purging", link, listener=listener, clock=clock)
+        self._listener = listener
         self._every = every
         self._ttl_archived = _DEFAULT_TTL_ARCHIVED if ttl_archived is None else ttl_archived
         self._rng = rng
@@ -53,9 +60,11 @@ class Janitor:
             if not left:
                 return self._every * self._rng.uniform(0.8, 1.2)
             again = []
-            replies = await self._link.pipeline([self._command(keys) for keys in left])
-            for keys, (_completed, archived, window, looked) in zip(left, replies, strict=True):
+            replies = await self._asking.ask({keys: self._command(keys) for keys in left})
+            for keys, (_completed, archived, window, looked, *dropped) in replies.items():
                 self._windows[keys] = window
+                if dropped:
+                    self._tell(keys, [task_id.decode(errors="replace") for task_id in dropped])
                 if _BATCH in {looked, archived}:
                     again.append(keys)
             left = again
@@ -64,4 +73,10 @@ class Janitor:
     def _command(self, keys: QueueKeys) -> tuple[str | bytes | float, ...]:
         window = self._windows.get(keys, 0)
         arguments = (keys.task_prefix, keys.queue, _BATCH, self._ttl_archived, window)
-        return self._script.command((keys.completed, keys.archived), arguments)
+        names = (keys.completed, keys.archived, keys.retry, keys.scheduled, keys.pending, keys.active)
+        return self._script.command(names, arguments)
+
+    def _tell(self, keys: QueueKeys, ids: list[str]) -> None:
+        text = f"{len(ids)} ids in completed or archived of {keys.queue} had no task behind them and were removed."
+        fields = {"queue": keys.queue, "count": len(ids), "ids": ids[:5]}
+        self._listener.notice(Notice("purge_dropped", text, fields=fields))

@@ -10,13 +10,10 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-import hiredis
-from redis.exceptions import RedisError, ResponseError
-
-from runqy_worker.backends.asynq.connecting import Opened, discard, open_connection
-from runqy_worker.backends.asynq.errors import code_of, needs_reconnect, translate
+from runqy_worker.backends.asynq.connecting import BROKEN, open_wire
+from runqy_worker.backends.asynq.errors import Refusal, code_of, needs_reconnect, translate
 from runqy_worker.backends.asynq.scripts import source_of
-from runqy_worker.domain.errors import BackendError
+from runqy_worker.domain.errors import BackendUnavailableError
 from runqy_worker.domain.events import Level, Notice
 
 if TYPE_CHECKING:
@@ -24,9 +21,11 @@ if TYPE_CHECKING:
 
     from runqy_worker.backends.asynq.options import RedisOptions
     from runqy_worker.backends.asynq.scripts import Arg
+    from runqy_worker.backends.asynq.wire import Wire
     from runqy_worker.domain.events import Listener
 
-_pack: Any = hiredis.pack_command
+_FOLLOW_FOR = 15.0
+"""Seconds for which only the announced master is used. The Sentinels demote the old one after about ten."""
 _PROBE_AFTER = 1.0
 """Seconds of silence after which a connection is checked for having been closed by the other side."""
 
@@ -46,9 +45,11 @@ class Link:
         self.client_id = 0
         self._options = options
         self._listener = listener
-        self._opened: Opened | None = None
+        self._wire: Wire | None = None
         self._lock = asyncio.Lock()
         self._used_at = 0.0
+        self._followed = ""
+        self._follow_until = 0.0
 
     def reconfigure(self, options: RedisOptions) -> None:
         """Use these options from the next connection on; the present one, if any, is kept."""
@@ -57,9 +58,14 @@ class Link:
     @property
     def where(self) -> str:
         """The server's address, for messages."""
-        if self._opened is not None:
-            return self._opened.where
+        if self._wire is not None:
+            return self._wire.where
         return self._options.sentinel_master or self._options.addr
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a reply may take."""
+        return self._options.timeout
 
     async def connect(self) -> None:
         """Connect now unless connected. Raises `BackendUnavailableError` or `BackendAuthError`."""
@@ -100,98 +106,86 @@ class Link:
                 shas = dict.fromkeys(str(command[1]) for command in again)
                 loads = [("SCRIPT", "LOAD", source_of(sha)) for sha in shas]
                 late = await self._exchange([*loads, *again], limit)
-                refused = next((reply for reply in late[: len(loads)] if isinstance(reply, Exception)), None)
+                refused = next((reply for reply in late[: len(loads)] if isinstance(reply, Refusal)), None)
                 for at, reply in zip(missing, late[len(loads) :], strict=True):
                     replies[at] = refused or reply
-            errors = [reply for reply in replies if isinstance(reply, Exception)]
+            errors = [reply for reply in replies if isinstance(reply, Refusal)]
             if not errors:
                 return replies
             where = self.where
             if any(needs_reconnect(code_of(error)) for error in errors):
-                await self._drop(str(errors[0]))
+                self._drop(str(errors[0]))
             if not keep_errors:
                 raise translate(errors[0], where) from None
-            return [translate(reply, where) if isinstance(reply, Exception) else reply for reply in replies]
+            return [translate(reply, where) if isinstance(reply, Refusal) else reply for reply in replies]
 
     async def close(self) -> None:
         """Drop the connection, if any, after the exchange under way. A later call connects again."""
         async with self._lock:
-            await self._drop("")
+            self._drop("")
+        await asyncio.sleep(0)  # the loop closes the socket at its next turn
 
     async def abort(self) -> None:
         """Drop the connection at once; the exchange under way, if any, fails."""
-        await self._drop("")
+        self._drop("")
 
-    async def _ready(self) -> Opened:
-        opened = self._opened
-        if opened is not None:
-            if time.monotonic() - self._used_at < _PROBE_AFTER or not await _is_spoilt(opened):
-                return opened
-            await self._drop("closed by the server")
+    def follow(self, where: str) -> None:
+        """Drop the connection at once, as `abort` does, unless it leads to this address, and for a while use no other.
+
+        A Sentinel that hears of the new master late sends to the old one, which may still take itself for the master.
+        It knows nothing of what was claimed on the new one, and would call its tokens void.
+        """
+        self._followed, self._follow_until = where, time.monotonic() + _FOLLOW_FOR
+        if self._wire is not None and self._wire.where != where:
+            self._drop(f"the master is at {where} now")
+
+    async def _ready(self) -> Wire:
+        wire = self._wire
+        if wire is not None:
+            silent = time.monotonic() - self._used_at >= _PROBE_AFTER
+            if not (wire.is_spoilt() if silent else wire.lost.done()):
+                return wire
+            self._drop("closed by the server")
         try:
-            self._opened = opened = await open_connection(self._options, self.name)
-        except BackendError:
-            raise
-        except (RedisError, OSError, TimeoutError) as error:
+            self._wire = wire = await open_wire(self._options, self.name)
+        except BROKEN as error:
             raise translate(error, self.where) from None
+        if wire.where != self._followed and time.monotonic() < self._follow_until:
+            where = wire.where
+            self._drop("")
+            raise BackendUnavailableError(f"redis at {where} is not the master any more: that is at {self._followed}")
         self.connected_at = self._used_at = time.monotonic()
-        self.client_id = opened.client_id
-        self._tell("redis_connected", f"Connected to redis at {opened.where}.")
-        return opened
+        self.client_id = wire.client_id
+        self._tell("redis_connected", f"Connected to redis at {wire.where}.")
+        return wire
 
     async def _exchange(self, commands: Sequence[Sequence[Arg]], limit: float | None) -> list[Any]:
-        """Replies in order; what Redis refused stands among them as an exception."""
-        opened = await self._ready()
-        connection = opened.connection
-        if limit is None:
-            limit = self._options.timeout
-        replies: list[Any] = []
+        """Replies in order; what Redis refused stands among them as a `Refusal`."""
+        wire = await self._ready()
         try:
-            async with asyncio.timeout(limit) as deadline:
-                await connection.send_packed_command(
-                    [_pack(tuple(command)) for command in commands], check_health=False
-                )
-                for _ in commands:
-                    try:
-                        replies.append(await connection.read_response(disable_decoding=True))
-                    except ResponseError as error:
-                        replies.append(error)
-                    if len(commands) > 1:
-                        deadline.reschedule(asyncio.get_running_loop().time() + limit)
-        except (RedisError, OSError, TimeoutError) as error:
-            await self._drop(str(error) or "no reply in time")
-            raise translate(error, opened.where) from None
+            replies = await wire.exchange(commands, self._options.timeout if limit is None else limit)
+        except BROKEN as error:
+            self._drop(str(error) or "no reply in time")
+            raise translate(error, wire.where) from None
         except BaseException:
-            await self._drop("cancelled")
+            self._drop("cancelled")
             raise
         self._used_at = time.monotonic()
         return replies
 
-    async def _drop(self, reason: str) -> None:
-        opened, self._opened = self._opened, None
-        if opened is None:
+    def _drop(self, reason: str) -> None:
+        wire, self._wire = self._wire, None
+        if wire is None:
             return
         self.connected_at = 0.0
         self.client_id = 0
-        await discard(opened.connection)
+        wire.abort()
         if reason:
-            self._tell("redis_disconnected", f"The connection to redis at {opened.where} is gone: {reason}")
+            self._tell("redis_disconnected", f"The connection to redis at {wire.where} is gone: {reason}")
 
     def _tell(self, action: str, message: str) -> None:
         self._listener.notice(Notice(action, message, Level.DEBUG, fields={"connection": self.name}))
 
 
 def _is_unknown_script(reply: object) -> bool:
-    return isinstance(reply, ResponseError) and code_of(reply) == "NOSCRIPT"
-
-
-async def _is_spoilt(opened: Opened) -> bool:
-    """Whether the server closed it, or said something that nobody asked for."""
-    connection = opened.connection
-    if not connection.is_connected:
-        return True
-    probe = getattr(connection, "can_read", None) or connection.can_read_destructive  # redis-py 8 renamed it
-    try:
-        return bool(await probe())
-    except (RedisError, OSError):
-        return True
+    return isinstance(reply, Refusal) and code_of(reply) == "NOSCRIPT"

@@ -35,6 +35,7 @@ class NewTask:
         deadline: Unix seconds after which it must not run; 0 means none.
         retention: Seconds to keep it, with its result, after success; 0 deletes it at once.
         process_at: Unix seconds when it becomes pending; 0 means at once.
+        process_in: Seconds until it becomes pending, by the server's clock, instead of `process_at`.
         unique_ttl: Seconds (at least 1) for which no second task of this type and payload is taken; 0 takes any.
         group: Wait in this group for an aggregating server; empty for none.
         headers: More facts, carried along.
@@ -50,6 +51,7 @@ class NewTask:
     deadline: float = 0
     retention: float = 0
     process_at: float = 0
+    process_in: float = 0
     unique_ttl: float = 0
     group: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +95,6 @@ class NewTask:
         arguments = (
             *(self.id, encode_message(message), self.process_at),
             *(self.group, keys.group(self.group), self.unique_ttl),
-            *(keys.queue, lookup_key(self.id) if self.lookup else ""),
+            *(keys.queue, lookup_key(self.id) if self.lookup else "", self.process_in),
         )
         return load("enqueue").command(names, arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ class Priorities:
 
     def __init__(self, weights: Mapping[str, int], *, strict: bool, rng: random.Random) -> None:
         self._weights = {queue: weight for queue, weight in weights.items() if weight > 0}
+        self._names = tuple(self._weights)
+        self._shares = tuple(-1 / weight for weight in self._weights.values())
         self._rng = rng
         self._fixed: tuple[str, ...] | None = None
         if strict or len(self._weights) <= 1:
@@ -36,5 +39,6 @@ class Priorities:
             return self._fixed
         # An exponential waiting time per queue, at the rate of its weight: the same odds as drawing lots without
         # replacement from a list that names each queue as often as its weight.
-        draw = self._rng.expovariate
-        return sorted(self._weights, key=lambda queue: draw(self._weights[queue]))
+        draw = self._rng.random
+        times = [log(1.0 - draw()) * share for share in self._shares]
+        return [name for _, name in sorted(zip(times, self._names, strict=True))]

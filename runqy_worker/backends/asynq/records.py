@@ -14,6 +14,7 @@ from runqy_worker.backends.asynq.codec import (
     encode_message,
     write_int,
 )
+from runqy_worker.backends.asynq.shortcut import read_quickly
 from runqy_worker.domain.task import Task
 
 if TYPE_CHECKING:
@@ -36,19 +37,28 @@ class Record:
     """What is needed to write the task back.
 
     Attributes:
-        message: As stored; settling changes it.
-        stored: Its bytes in the store; empty when it has none there.
+        limits: The message as far as `TaskReader` looked: without type, payload and id perhaps, and shared with other
+            tasks. Not to be changed.
+        stored: The message's bytes in the store; empty when it has none there.
         pending_since: The hash field as it stood, for giving the task back; empty when there was none.
         ttl_completed: Seconds that the server wants this task kept after success; None when it said nothing.
     """
 
-    __slots__ = ("message", "pending_since", "stored", "ttl_completed")
+    __slots__ = ("_message", "limits", "pending_since", "stored", "ttl_completed")
 
-    def __init__(self, message: TaskMessage, stored: bytes, pending_since: bytes) -> None:
-        self.message = message
+    def __init__(self, limits: TaskMessage, stored: bytes, pending_since: bytes) -> None:
+        self.limits = limits
         self.stored = stored
         self.pending_since = pending_since
         self.ttl_completed: float | None = None
+        self._message: TaskMessage | None = None
+
+    @property
+    def message(self) -> TaskMessage:
+        """The whole message, as stored; settling changes it."""
+        if self._message is None:
+            self._message = decode_message(self.stored) if self.stored else self.limits
+        return self._message
 
 
 class TaskReader:
@@ -71,7 +81,14 @@ class TaskReader:
             task_id = ident.decode()
         except UnicodeDecodeError:
             raise CodecError("its id is not valid UTF-8") from None
-        message = decode_message(msg) if msg is not None else self._plain(task_id, plain or (), queue)
+        quickly = read_quickly(msg, ident) if msg is not None else None
+        if quickly is not None and quickly[2].queue == queue:
+            kind, payload, message = quickly
+        else:
+            message = decode_message(msg) if msg is not None else self._plain(task_id, plain or (), queue)
+            kind, payload = message.type, message.payload
+            if message.id != task_id or message.queue != queue:  # where it was found is what counts
+                message.id, message.queue, msg = task_id, queue, None
         timeout: float = message.timeout
         deadline = message.deadline
         if timeout <= 0 and deadline <= 0:
@@ -92,8 +109,8 @@ class TaskReader:
             timeout = min(timeout, longest) if timeout > 0 else longest
         return Task(
             task_id,
-            message.type,
-            message.payload,
+            kind,
+            payload,
             queue,
             max_retry=message.retry,
             retried=retried,
@@ -110,6 +127,8 @@ class TaskReader:
 
     def _plain(self, task_id: str, plain: Sequence[bytes | None], queue: str) -> TaskMessage:
         kind, payload, max_retry = plain
+        if kind is None:
+            raise CodecError("it has neither a message nor a type")
         return TaskMessage(
             (kind or b"").decode(errors="replace"),
             payload or b"",
@@ -126,16 +145,16 @@ def retention_of(record: Record, lifecycle: LifecycleConfig) -> int:
         return math.ceil(record.ttl_completed)
     if lifecycle.ttl_completed is not None:
         return math.ceil(lifecycle.ttl_completed)
-    return max(0, record.message.retention)
+    return max(0, record.limits.retention)
 
 
 def completed_message(record: Record, retention: int, now: int) -> bytes:
     """The message of a task that succeeded at `now` and is kept for `retention` seconds."""
-    message = record.message
-    if record.stored and message.retention == retention and not message.completed_at:
+    if record.stored and record.limits.retention == retention and not record.limits.completed_at:
         out = bytearray(record.stored)  # one field more; its place does not matter
         write_int(out, COMPLETED_AT, now)
         return bytes(out)
+    message = record.message
     message.completed_at = now
     message.retention = retention
     return encode_message(message)

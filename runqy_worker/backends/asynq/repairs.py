@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Repairs:
-    """Writes a message for tasks that came as plain fields, and archives those whose message can't be read."""
+    """Writes a message for tasks that lack one or have another's, and archives those whose message can't be read."""
 
     def __init__(self, keys_of: Callable[[str], QueueKeys], link: Link, settler: Settler, listener: Listener) -> None:
         self._keys_of = keys_of
@@ -29,12 +29,17 @@ class Repairs:
         self._settler = settler
         self._listener = listener
         self._set_message = load("set_message")
-        self._plain: list[Task] = []
+        self._unwritten: list[Task] = []
+        self._misnamed: set[str] = set()
         self._unreadable: list[tuple[str, bytes, str, str]] = []
 
-    def add_plain(self, task: Task) -> None:
-        """This task has no message yet."""
-        self._plain.append(task)
+    def add_unwritten(self, task: Task, *, misnamed: bool) -> None:
+        """This task has no message yet, or one that names another task or queue. Told once per queue."""
+        self._unwritten.append(task)
+        if misnamed and task.queue not in self._misnamed:
+            self._misnamed.add(task.queue)
+            text = "the task's message named another task or queue; it is corrected, like those of others of this queue"
+            self._listener.notice(Notice("message_corrected", text, Level.WARNING, task))
 
     def add_unreadable(self, queue: str, task_id: bytes, token: str, reason: str) -> None:
         """This claimed task's message can't be decoded."""
@@ -42,23 +47,25 @@ class Repairs:
 
     def tell_dropped(self, queue: str, ids: Sequence[bytes]) -> None:
         """The claim removed ids that have no task behind them."""
+        self._tell("task_missing", queue, ids, "without a task behind them")
+
+    def tell_doubled(self, queue: str, ids: Sequence[bytes]) -> None:
+        """The claim removed ids from pending whose tasks are elsewhere."""
+        self._tell("task_doubled", queue, ids, "of tasks that are running, waiting or kept elsewhere")
+
+    def _tell(self, action: str, queue: str, ids: Sequence[bytes], what: str) -> None:
         shown = [ident.decode(errors="replace") for ident in ids[:5]]
-        self._listener.notice(
-            Notice(
-                "task_missing",
-                f"Queue {queue} listed {len(ids)} ids without a task behind them; they were removed.",
-                Level.WARNING,
-                fields={"queue": queue, "ids": shown, "count": len(ids)},
-            )
-        )
+        text = f"Queue {queue} listed {len(ids)} ids {what}; they were removed: {', '.join(shown)}"
+        fields = {"queue": queue, "ids": shown, "count": len(ids)}
+        self._listener.notice(Notice(action, text, Level.WARNING, fields=fields))
 
     async def run(self) -> None:
         """Do what was added. An outage only postpones it: the leases lapse, and the next claim meets them again."""
-        plain, self._plain = self._plain, []
+        unwritten, self._unwritten = self._unwritten, []
         unreadable, self._unreadable = self._unreadable, []
         try:
-            if plain:
-                await self._link.pipeline([self._message_for(task) for task in plain])
+            if unwritten:
+                await self._link.pipeline([self._message_for(task) for task in unwritten])
             for queue, task_id, token, reason in unreadable:
                 if await self._settler.archive_unreadable(queue, task_id, token, reason):
                     name = task_id.decode(errors="replace")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from runqy_worker.backends.asynq.codec import encode_message
+from runqy_worker.backends.asynq.key_types import explain
 from runqy_worker.backends.asynq.keys import day_of
 from runqy_worker.backends.asynq.records import Record, completed_message, guard_result, retention_of
 from runqy_worker.backends.asynq.scripts import load
+from runqy_worker.domain.errors import BackendError, BackendUnavailableError
 from runqy_worker.domain.settlement import Action
 
 if TYPE_CHECKING:
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
     from runqy_worker.backends.asynq.keys import QueueKeys
     from runqy_worker.backends.asynq.link import Link
     from runqy_worker.backends.asynq.scripts import Arg
+    from runqy_worker.backends.asynq.standing import Standing
     from runqy_worker.config.model import LifecycleConfig
-    from runqy_worker.domain.clock import Clock
+    from runqy_worker.domain.clock import SharedClock
     from runqy_worker.domain.settlement import Settlement
     from runqy_worker.domain.task import Task
 
@@ -25,6 +28,9 @@ _STATS_TTL = 90 * 86400
 _MOST_PER_CALL = 500
 """Tasks per script call: Redis does nothing else meanwhile."""
 _WRITTEN = ord("1")
+
+_Part: TypeAlias = "tuple[str, list[int]]"
+"""A queue, and the places in a batch that one command is about."""
 
 
 class Settler:
@@ -35,6 +41,8 @@ class Settler:
         link: For settlements.
         renewals: For renewals, so that neither waits for the other.
         lease_seconds: How long a renewed lease lasts.
+        standing: Hears which queues Redis refuses to write to.
+        clock: Settlements are written in the server's time, which others judge them by.
 
     Attributes:
         store_result: Whether results are written.
@@ -48,7 +56,8 @@ class Settler:
         *,
         lease_seconds: float,
         lifecycle: LifecycleConfig,
-        clock: Clock,
+        standing: Standing,
+        clock: SharedClock,
         store_result: bool,
     ) -> None:
         self.store_result = store_result
@@ -57,6 +66,7 @@ class Settler:
         self._renewals = renewals
         self._lease_ms = int(lease_seconds * 1000)
         self._lifecycle = lifecycle
+        self._standing = standing
         self._clock = clock
         self._settle = load("settle")
         self._renew = load("renew")
@@ -66,24 +76,25 @@ class Settler:
 
         Several releases of one queue go to the front in their order: the first is claimed first.
         """
-        now = self._clock.time()
+        now = self._clock.server_time()
         whole = int(now)
         head: list[Arg] = [whole, int(now * 1e9), whole + _STATS_TTL, self._lifecycle.archive_limit]
         commands = []
-        places: list[list[int]] = []
+        places: list[_Part] = []
         for queue, indexes in _by_queue([settlement.task for settlement in settlements]):
-            for at in range(0, len(indexes), _MOST_PER_CALL):
+            # The last ones first: each call puts its releases in front of those of the call before.
+            for at in reversed(range(0, len(indexes), _MOST_PER_CALL)):
                 part = indexes[at : at + _MOST_PER_CALL]
                 args = head.copy()
                 for index in part:
                     self._append(args, settlements[index], whole, now)
                 commands.append(self._settle.command(self._names(queue, whole), args))
-                places.append(part)
-        return await _flags(self._link, commands, places, len(settlements))
+                places.append((queue, part))
+        return await self._send(self._link, commands, places, refused=False)
 
     async def archive_unreadable(self, queue: str, task_id: bytes, token: str, reason: str) -> bool:
         """Archive a claimed task whose message can't be read, leaving what is stored as it is."""
-        now = self._clock.time()
+        now = self._clock.server_time()
         whole = int(now)
         command = self._settle.command(
             self._names(queue, whole),
@@ -92,7 +103,7 @@ class Settler:
                 *("A", task_id, token, "", reason),
             ),
         )
-        return (await _flags(self._link, [command], [[0]], 1))[0]
+        return (await self._send(self._link, [command], [(queue, [0])], refused=False))[0]
 
     async def renew(self, tasks: Sequence[Task]) -> list[bool]:
         """Extend the leases. False where the token is void."""
@@ -106,8 +117,30 @@ class Settler:
                 for index in part:
                     args += (tasks[index].id, tasks[index].token)
                 commands.append(self._renew.command((keys.lease, keys.task_prefix), args))
-                places.append(part)
-        return await _flags(self._renewals, commands, places, len(tasks))
+                places.append((queue, part))
+        return await self._send(self._renewals, commands, places, refused=True)
+
+    async def _send(
+        self, link: Link, commands: list[tuple[Arg, ...]], places: list[_Part], *, refused: bool
+    ) -> list[bool]:
+        """Send the commands, and put the characters of their replies where they belong.
+
+        What Redis refuses, because of a key of the wrong type, say, is told, and keeps no other queue's tasks from
+        being written. Its own get the flag `refused`: nobody can have taken them, and outcomes can't be kept for ever.
+        """
+        if not commands:
+            return []
+        flags = [refused] * sum(len(part) for _, part in places)
+        for (queue, part), reply in zip(places, await link.pipeline(commands, keep_errors=True), strict=True):
+            if isinstance(reply, BackendUnavailableError):
+                raise reply
+            if isinstance(reply, BackendError):
+                error = await explain(link, self._keys_of(queue), reply)
+                self._standing.refuse(queue, error, outcomes=0 if refused else len(part))
+                continue
+            for index, flag in zip(part, reply, strict=True):
+                flags[index] = flag == _WRITTEN
+        return flags
 
     def _names(self, queue: str, now: int) -> tuple[str, ...]:
         keys = self._keys_of(queue)
@@ -129,7 +162,8 @@ class Settler:
             self._append_completed(args, settlement, record, now)
         elif action is Action.RETRY:
             retried = task.retried + 1 if settlement.counted else task.retried
-            at = f"{settlement.retry_at:.3f}" if settlement.retry_at > precisely else ""
+            delay = settlement.retry_at - self._clock.time()
+            at = f"{precisely + delay:.3f}" if delay > 0 else ""
             msg = _failed(record, retried, settlement.error, now)
             args += ("R", task.id, task.token, msg, at, int(settlement.counted), int(settlement.death))
         elif action is Action.ARCHIVE:
@@ -139,11 +173,11 @@ class Settler:
             since = b"" if settlement.rerun else record.pending_since
             args += ("L", task.id, task.token, since, int(settlement.rerun))
         else:
-            args += ("D", task.id, task.token, record.message.unique_key)
+            args += ("D", task.id, task.token, record.limits.unique_key)
 
     def _append_completed(self, args: list[Arg], settlement: Settlement, record: Record, now: int) -> None:
         task = settlement.task
-        message = record.message
+        message = record.limits
         retention = retention_of(record, self._lifecycle)
         if not retention:
             args += ("D", task.id, task.token, message.unique_key)
@@ -175,14 +209,3 @@ def _by_queue(tasks: Sequence[Task]) -> list[tuple[str, list[int]]]:
     for index, task in enumerate(tasks):
         groups.setdefault(task.queue, []).append(index)
     return list(groups.items())
-
-
-async def _flags(link: Link, commands: list[tuple[Arg, ...]], places: list[list[int]], count: int) -> list[bool]:
-    """Send the commands, and put the characters of their replies where they belong."""
-    if not commands:
-        return []
-    flags = [False] * count
-    for part, reply in zip(places, await link.pipeline(commands), strict=True):
-        for index, flag in zip(part, reply, strict=True):
-            flags[index] = flag == _WRITTEN
-    return flags

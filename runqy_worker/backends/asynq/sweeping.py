@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runqy_worker.backends.asynq.asking import Asking
 from runqy_worker.backends.asynq.scripts import load
 from runqy_worker.domain.events import Level, Notice
 
@@ -37,7 +38,7 @@ class Sweeping:
         rng: random.Random,
     ) -> None:
         self._stewardship = stewardship
-        self._link = link
+        self._asking = Asking("sweeping", link, listener=listener, clock=clock)
         self._every = every
         self._listener = listener
         self._clock = clock
@@ -54,11 +55,12 @@ class Sweeping:
             return self._swept_at + self._every - now
         queues = await self._stewardship.held()
         if queues:
-            found = await self._link.pipeline(
-                [self._sweep.command((keys.active, keys.lease), (_MOST,)) for keys in queues]
+            found = await self._asking.ask(
+                {keys: self._sweep.command((keys.active, keys.lease), (_MOST,)) for keys in queues}
             )
             before, self._suspects = self._suspects, {}
-            for keys, (unleased, lease_only) in zip(queues, found, strict=True):
+            self._swept_at = now  # before anything is mended: should that fail, the next sweep is not any sooner
+            for keys, (unleased, lease_only) in found.items():
                 if unleased or lease_only:
                     self._suspects[keys] = (set(unleased), set(lease_only))
                     earlier = before.get(keys, (set(), set()))
@@ -66,28 +68,49 @@ class Sweeping:
                     await self._repair(keys, confirmed, list(earlier[1].intersection(lease_only)))
         else:
             self._suspects = {}
-        self._swept_at = now
+            self._swept_at = now
         return self._every * self._rng.uniform(1.0, 1.3)
 
     async def _repair(self, keys: QueueKeys, unleased: list[bytes], lease_only: list[bytes]) -> None:
         if not unleased and not lease_only:
             return
         command = self._mend.command(
-            (keys.active, keys.lease, keys.pending),
+            (keys.active, keys.lease, keys.pending, keys.scheduled, keys.retry, keys.archived, keys.completed),
             (keys.task_prefix, len(unleased), *unleased, *lease_only),
         )
-        returned, dropped, removed = await self._link.call(*command)
-        shown = [task_id.decode(errors="replace") for task_id in (*returned, *dropped)[:5]]
-        if returned or dropped or removed:
+        answer = (await self._asking.ask({keys: command})).get(keys)
+        if answer is not None:
+            self._tell(keys, *answer)
+
+    def _tell(
+        self,
+        keys: QueueKeys,
+        returned: list[bytes],
+        dropped: list[bytes],
+        removed: int,
+        *others: list[bytes],
+    ) -> None:
+        restored, strayed = others
+        counts = {
+            "were active without a lease and are pending again": len(returned),
+            "had a lease without being active and are active again": len(restored),
+            "were listed as active although they are elsewhere": len(strayed),
+            "were listed as active without a task behind them": len(dropped),
+            "had a lease and nothing else": removed,
+        }
+        found = "; ".join(f"{count} {what}" for what, count in counts.items() if count)
+        if found:
+            shown = [task_id.decode(errors="replace") for task_id in (*returned, *restored, *strayed, *dropped)[:5]]
             self._listener.notice(
                 Notice(
                     "sweep_repaired",
-                    f"In {keys.queue}, {len(returned)} tasks were active without a lease and are pending again, "
-                    f"{len(dropped)} ids had no task behind them and {removed} leases no active task.",
+                    f"Mended ids of {keys.queue}: {found}.",
                     Level.WARNING,
                     fields={
                         "queue": keys.queue,
                         "returned": len(returned),
+                        "restored": len(restored),
+                        "strayed": len(strayed),
                         "dropped": len(dropped),
                         "leases": removed,
                         "ids": shown,

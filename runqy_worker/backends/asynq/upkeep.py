@@ -12,6 +12,7 @@ from runqy_worker.backends.asynq.plain_keys import PlainKeys
 from runqy_worker.backends.asynq.recovery import Recovery
 from runqy_worker.backends.asynq.stewardship import Stewardship
 from runqy_worker.backends.asynq.sweeping import Sweeping
+from runqy_worker.domain.clock import SharedClock
 from runqy_worker.domain.errors import BackendError, BackendUnavailableError
 from runqy_worker.domain.events import Level, Notice
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.events import Listener
 
+_LONGEST_TERM = 5.0
+"""Seconds that a steward who fell silent is waited for."""
 _PURGE_EVERY = 8.0
 _AUDIT_EVERY = 10.0
 _AFTER_REFUSAL = 30.0
@@ -47,6 +50,7 @@ class Upkeep:
         lease: How often lapsed leases are looked for, and how long ours last.
         lifecycle: How long archived tasks are kept.
         max_retry: For tasks of the oldest form that don't carry their own limit.
+        name: What the queues' steward is called if that is us; unique in the fleet.
         plain_keys: Also serve the oldest documented keys.
     """
 
@@ -61,18 +65,44 @@ class Upkeep:
         listener: Listener,
         clock: Clock,
         rng: random.Random,
+        name: str = "",
         plain_keys: bool = False,
     ) -> None:
         self._clock = clock
         self._listener = listener
         every = lease.recover_every
-        stewardship = Stewardship(keys, link, name=secrets.token_hex(8), lasts=3 * every, clock=clock)
+        shared = SharedClock.on(clock)
+        self._stewardship = stewardship = Stewardship(
+            keys,
+            link,
+            name=name or secrets.token_hex(8),
+            lasts=min(_LONGEST_TERM, 5 / 3 * every),
+            listener=listener,
+            clock=shared,
+            rng=rng,
+        )
         chores: list[Chore] = [
-            Forwarding(keys, link, listener=listener, rng=rng),
-            Recovery(keys, link, lease=lease, listener=listener, clock=clock, rng=rng),
+            Forwarding(stewardship, link, listener=listener, clock=clock, rng=rng),
+            Recovery(keys, stewardship, link, lease=lease, listener=listener, clock=shared, rng=rng),
             Sweeping(stewardship, link, every=every, listener=listener, clock=clock, rng=rng),
-            Janitor(stewardship, link, every=_PURGE_EVERY, ttl_archived=lifecycle.ttl_archived, rng=rng),
-            Auditing(stewardship, link, every=max(every, _AUDIT_EVERY), listener=listener, rng=rng),
+            Janitor(
+                stewardship,
+                link,
+                every=_PURGE_EVERY,
+                ttl_archived=lifecycle.ttl_archived,
+                listener=listener,
+                clock=clock,
+                rng=rng,
+            ),
+            Auditing(
+                stewardship,
+                link,
+                every=max(every, _AUDIT_EVERY),
+                again=every,
+                listener=listener,
+                clock=clock,
+                rng=rng,
+            ),
         ]
         if plain_keys:
             ttl = lifecycle.ttl_completed
@@ -92,6 +122,10 @@ class Upkeep:
             if self._clock.monotonic() >= due_at:
                 self._due_at[chore] = await self._do(chore) + self._clock.monotonic()
         return max(0.0, min(self._due_at.values()) - self._clock.monotonic())
+
+    async def end(self) -> None:
+        """Leave the chores to others, at once."""
+        await self._stewardship.give_up()
 
     async def _do(self, chore: Chore) -> float:
         """Run one chore. What Redis refuses is reported and must not keep the other chores from being done."""

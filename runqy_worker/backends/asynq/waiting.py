@@ -1,15 +1,18 @@
 """Waits for tasks without polling, and wakes one worker per task.
 
-Each wait is a `BLMOVE pending active`: what it takes hold of lies in active without a lease until the next claim
-adopts it. Should that claim never come, the sweep of ids in active without a lease puts it back.
+Each wait is a `BLMOVE pending active` with the claim script behind it in the same write: Redis runs the script as soon
+as the wait is over, so what the wait moved comes back as a claimed task, and a task that finds an idle worker is with
+it after a single answer. Should the script not come to run, the id lies in active without a lease until the next
+claim adopts it; should that not come either, the sweep of such ids puts it back.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections import deque
 from typing import TYPE_CHECKING
 
+from runqy_worker.backends.asynq.errors import OutOfMemoryError
 from runqy_worker.domain.errors import BackendError, BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -18,13 +21,24 @@ if TYPE_CHECKING:
     from runqy_worker.backends.asynq.keys import QueueKeys
     from runqy_worker.backends.asynq.link import Link
     from runqy_worker.backends.asynq.standing import Standing
+    from runqy_worker.backends.asynq.taking import Taker
+    from runqy_worker.domain.clock import Clock
+    from runqy_worker.domain.task import Task
 
 LONGEST_BLOCK = 5.0
 """Seconds that one wait may block, so that a worker that died takes no task for longer."""
-_TURN = 1.0
-"""Seconds that a queue is waited on where queues take turns, and between two looks at those not waited on."""
+BLOCK_SHARE = 0.2
+"""Of a lease: a wait blocks no longer, because the lease of what it takes may have begun with it."""
+TRUST_SHARE = 0.25
+"""Of a lease: what came later after its wait was sent (this process stood still) is verified before it is used."""
+LOOK_EVERY = 0.1
+"""Seconds between two looks at queues that no connection waits on; they cost one round trip."""
+LOOK_PER_QUEUE = 0.001
+"""Seconds that these are apart for each queue, at least."""
+_SLOW_LOOK = 1.0
+"""Seconds between two looks where no queue lacks a connection, but some can't be waited on: paused ones, say."""
 _MARGIN = 5.0
-"""Seconds beyond the block after which a silent connection is given up."""
+"""Most seconds beyond the block after which a silent connection is given up."""
 _UNBLOCK_AGAIN = 0.02
 
 
@@ -52,11 +66,18 @@ class Waits:
     """The waits of one backend.
 
     Args:
-        links: One connection per wait; queues beyond their number take turns.
-        control: A connection that does not block, to end waits early and to look at queues not waited on.
+        links: One connection per wait; queues beyond their number are looked at many times per second.
+        control: A connection that does not block, to end waits early.
         keys_of: The keys of a queue.
-        queues: The queues to wait on.
+        queues: The queues to wait on, in the order of their turns.
         standing: Which of them are open.
+        taker: Makes the claims that go with the waits.
+        lease_seconds: How long a claim lasts.
+
+    Attributes:
+        may_find: A claim may find something that no wait has to wait for.
+        unused: Tasks that waits claimed and nobody will run: to be given back. One by one, by their token and their
+            id: others of the same claim may be running.
     """
 
     def __init__(
@@ -65,81 +86,124 @@ class Waits:
         control: Link,
         keys_of: Callable[[str], QueueKeys],
         queues: Sequence[str],
+        *,
         standing: Standing,
+        taker: Taker,
+        lease_seconds: float,
+        clock: Clock,
     ) -> None:
+        self.may_find = False
+        self.unused: list[Task] = []
         self._slots = [_Slot(link) for link in links]
         self._control = control
         self._keys_of = keys_of
         self._turns = list(queues)
         self._standing = standing
+        self._taker = taker
+        self._clock = clock
+        self._block_for = min(LONGEST_BLOCK, lease_seconds * BLOCK_SHARE)
+        self._trust = lease_seconds * TRUST_SHARE
+        self._want = 1
+        self._adopted: deque[tuple[float, Task]] = deque()
         self._held: dict[str, list[bytes]] = {}
-        self._something = asyncio.Event()
-        self._stopped = asyncio.Event()
+        self._stopping = False
         self._failure: BaseException | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._wakeup: asyncio.Future[None] | None = None
 
     def set_queues(self, queues: Sequence[str]) -> None:
         """Wait on these from now on. A wait that is open on another ends by itself, and what it gets is given back."""
         self._turns = [queue for queue in self._turns if queue in queues]
         self._turns += [queue for queue in queues if queue not in self._turns]
+        self.may_find = True
 
-    def take(self) -> dict[str, list[bytes]]:
-        """Hand over what waits took hold of, by queue, oldest first."""
+    def take_adopted(self, want: int) -> list[Task]:
+        """Hand over up to `want` of the tasks that waits claimed, oldest first."""
+        tasks: list[Task] = []
+        while self._adopted and len(tasks) < want:
+            sent_at, task = self._adopted.popleft()
+            if task.queue not in self._turns or self._clock.monotonic() - sent_at > self._trust:
+                self.unused.append(task)
+            else:
+                tasks.append(task)
+        return tasks
+
+    def drop_adopted(self) -> None:
+        """Use none of the tasks that waits claimed."""
+        self.unused += (task for _, task in self._adopted)
+        self._adopted.clear()
+
+    def take_held(self) -> dict[str, list[bytes]]:
+        """Hand over the ids that waits moved and that were not claimed with it, by queue, oldest first."""
         held, self._held = self._held, {}
         return held
 
     def put_back(self, held: Mapping[str, list[bytes]]) -> None:
-        """Keep for the next claim what `take` handed over."""
+        """Keep for the next claim what `take_held` handed over."""
         for queue, ids in held.items():
             self._held[queue] = ids + self._held.get(queue, [])
 
-    async def wait(self) -> None:
-        """Return when something is held, or may be found. May be cancelled; the waits stay open.
+    async def wait(self, want: int) -> None:
+        """Return when something was taken, or may be found. May be cancelled; the waits stay open.
+
+        Args:
+            want: How many tasks a wait may take; where there are several queues it takes one.
 
         Raises:
             BackendUnavailableError: A wait was cut off.
         """
-        if self._held:
+        if self._adopted or self.unused or self._held or self._taker.unanswered or self.may_find:
             return
-        self._something.clear()
         self._failure = None
-        self._stopped.clear()
+        self._stopping = False
+        self._want = want if len(self._turns) == 1 else 1
         for slot in self._slots[: len(self._turns)]:
             if not slot.is_busy():
                 slot.work = self._start(self._block(slot))
-        if not self._is_covered() and (self._watch is None or self._watch.done()):
-            self._watch = self._start(self._look())
-        await self._something.wait()
+        loop = asyncio.get_running_loop()
+        self._wakeup = loop.create_future()
+        look_in = self._look_in()
+        timer = None if look_in is None else loop.call_later(look_in, self._look)
+        try:
+            await self._wakeup
+        finally:
+            self._wakeup = None
+            if timer is not None:
+                timer.cancel()
         self._raise_failure()
 
-    def _is_covered(self) -> bool:
-        """Whether a connection can wait on each of the queues."""
-        return len(self._turns) <= len(self._slots) and all(map(self._standing.is_open, self._turns))
-
     def _raise_failure(self) -> None:
-        if self._failure is not None and not self._held:
+        if self._failure is not None and not (self._held or self._adopted):
             raise self._failure
 
     async def stop(self) -> None:
-        """End all waits, also a `wait` under way, and return when nothing can be taken hold of any more.
+        """End all waits, also a `wait` under way, and return when nothing can be taken any more.
 
         A wait that can't be ended in an orderly way is cut off.
         """
-        self._stopped.set()
-        self._something.set()
+        self._stopping = True
+        self._wake()
         pause = _UNBLOCK_AGAIN
         while working := [slot for slot in self._slots if slot.is_busy()]:
+            if len(self._turns) > 1:
+                self.may_find = True  # nobody waits on them while there is no demand
             await self._unblock(working)
             await asyncio.wait([slot.work for slot in working if slot.work is not None], timeout=pause)
             pause = min(pause * 2, 1.0)  # the command may not have reached the server when we asked to end it
-        if self._watch is not None:
-            await asyncio.wait([self._watch])
 
-    async def close(self) -> None:
-        """End all waits and disconnect."""
-        await self.stop()
-        for slot in self._slots:
-            await slot.link.close()
+    def _look_in(self) -> float | None:
+        """Seconds until queues that no connection waits on are due for a look; None when there are none."""
+        waitable = sum(map(self._standing.is_waitable, self._turns))
+        if waitable > len(self._slots):
+            return max(LOOK_EVERY, LOOK_PER_QUEUE * len(self._turns))
+        return _SLOW_LOOK if waitable < len(self._turns) else None
+
+    def _look(self) -> None:
+        self.may_find = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
 
     async def _unblock(self, slots: Sequence[_Slot]) -> None:
         named = [slot for slot in slots if slot.link.client_id]
@@ -165,76 +229,74 @@ class Waits:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Let `wait` raise what a loop did not expect."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._failure = error
-            self._something.set()
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._wake()
 
     async def _block(self, slot: _Slot) -> None:
-        """Wait on one queue after the other until something is held."""
+        """Wait on one queue after the other until something is taken."""
         try:
-            while not self._stopped.is_set():
+            while not self._stopping:
                 queue = self._next_queue()
                 if not queue:
                     return
                 slot.queue = queue
-                keys = self._keys_of(queue)
-                crowded = sum(map(self._standing.is_open, self._turns)) > len(self._slots)
-                block = _TURN if crowded else LONGEST_BLOCK
-                reply = await slot.link.call(
-                    *("BLMOVE", keys.pending, keys.active, "RIGHT", "LEFT", block), limit=block + _MARGIN
-                )
+                taken = await self._wait_once(slot.link, queue)
                 slot.queue = ""
-                if reply is not None:
-                    self._held.setdefault(queue, []).append(reply)
-                    self._something.set()
+                if taken:
+                    self._wake()
                     return
         except BackendUnavailableError as error:
-            self._failure = error
-            self._something.set()
-        except BackendError as error:
-            self._standing.refuse(slot.queue, error)
-            self._something.set()
+            self._fail(error)
         finally:
             slot.queue = ""
+
+    async def _wait_once(self, link: Link, queue: str) -> bool:
+        """One wait with its claim. Whether it moved anything, or the queue can't be waited on."""
+        keys = self._keys_of(queue)
+        token = self._taker.new_token()
+        move = ("BLMOVE", keys.pending, keys.active, "RIGHT", "LEFT", self._block_for)
+        limit = self._block_for + min(_MARGIN, link.patience)
+        sent_at = self._clock.monotonic()
+        try:
+            moved, reply = await link.pipeline(
+                (move, self._taker.adopt(queue, self._want, token)), limit=limit, keep_errors=True
+            )
+        except BaseException:
+            self._taker.went_unanswered((queue,), token)
+            raise
+        self._standing.set_memory_full(queue, moved if isinstance(moved, OutOfMemoryError) else None)
+        if isinstance(moved, OutOfMemoryError):
+            self.may_find = True
+            return True
+        if isinstance(moved, BackendError):
+            self._refused(queue, moved)
+            return True
+        if isinstance(reply, BackendError):
+            if moved is not None:
+                self._held.setdefault(queue, []).append(moved)
+            self._refused(queue, reply)
+            return True
+        taken = self._taker.read(reply, (queue,), token, self._clock.monotonic())
+        self._adopted.extend((sent_at, task) for task in taken.tasks)
+        if taken.left > 0:
+            self.may_find = True
+        if moved is not None and not taken.tasks and not taken.paused:
+            self._held.setdefault(queue, []).append(moved)
+        return moved is not None or bool(taken.tasks)
+
+    def _refused(self, queue: str, error: BackendError) -> None:
+        if isinstance(error, BackendUnavailableError):
+            raise error
+        self._standing.refuse(queue, error)
 
     def _next_queue(self) -> str:
         """The queue that was waited on longest ago, of those that nobody waits on; it goes to the end of the line."""
         waited_on = {slot.queue for slot in self._slots}
         for at, queue in enumerate(self._turns):
-            if queue not in waited_on and self._standing.is_open(queue):
+            if queue not in waited_on and self._standing.is_waitable(queue):
                 self._turns.append(self._turns.pop(at))
                 return queue
         return ""
-
-    async def _look(self) -> None:
-        """About every second, look at what no connection waits on: paused queues, and those beyond the slots."""
-        try:
-            while not self._stopped.is_set() and not self._is_covered():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_TURN):
-                        await self._stopped.wait()
-                if not self._stopped.is_set() and await self._find():
-                    self._something.set()
-        except BackendUnavailableError as error:
-            self._failure = error
-            self._something.set()
-
-    async def _find(self) -> bool:
-        """Whether a queue that nobody waits on can be claimed from."""
-        waited_on = {slot.queue for slot in self._slots}
-        queues = [queue for queue in self._turns if queue not in waited_on]
-        if not queues:
-            return False
-        commands: list[tuple[str, str]] = []
-        for queue in queues:
-            keys = self._keys_of(queue)
-            commands += (("EXISTS", keys.paused), ("LLEN", keys.pending))
-        replies = await self._control.pipeline(commands, keep_errors=True)
-        found = False
-        for at, queue in enumerate(queues):
-            paused, length = replies[2 * at : 2 * at + 2]
-            was_paused = self._standing.is_paused(queue)
-            if isinstance(paused, int):
-                self._standing.set_paused(queue, paused=bool(paused))
-            if self._standing.is_open(queue) and (was_paused or (isinstance(length, int) and length > 0)):
-                found = True
-        return found

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conformance.backend_harness import AsynqHarness
-from integration.backends.cutting_proxy import CuttingProxy
+from support.fakes import eventually
 from support.redis_server import RedisServer
+from support.tcp_proxy import TcpProxy
 
 from runqy_worker.backends.asynq.keys import QueueKeys
 from runqy_worker.backends.asynq.link import Link
@@ -40,8 +41,8 @@ async def harness(redis_server: RedisServer) -> AsyncIterator[AsynqHarness]:
 
 
 @pytest.fixture
-async def proxy(redis_server: RedisServer) -> AsyncIterator[CuttingProxy]:
-    async with CuttingProxy(redis_server.port) as made:
+async def proxy(redis_server: RedisServer) -> AsyncIterator[TcpProxy]:
+    with TcpProxy(redis_server.port) as made:
         yield made
 
 
@@ -56,7 +57,7 @@ async def persist(operation: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(0.01)
 
 
-async def test_a_claim_whose_reply_was_lost_is_found_again(harness: AsynqHarness, proxy: CuttingProxy) -> None:
+async def test_a_claim_whose_reply_was_lost_is_found_again(harness: AsynqHarness, proxy: TcpProxy) -> None:
     ids = [harness.enqueue(QUEUE) for _ in range(10)]
     backend = await harness.backend(QUEUE, options=RedisOptions(addr=proxy.addr))
     before = await backend.claim(2)
@@ -71,7 +72,7 @@ async def test_a_claim_whose_reply_was_lost_is_found_again(harness: AsynqHarness
     assert harness.held(QUEUE) == 0
 
 
-async def test_what_a_lost_claim_took_too_much_of_goes_back(harness: AsynqHarness, proxy: CuttingProxy) -> None:
+async def test_what_a_lost_claim_took_too_much_of_goes_back(harness: AsynqHarness, proxy: TcpProxy) -> None:
     ids = [harness.enqueue(QUEUE) for _ in range(6)]
     backend = await harness.backend(QUEUE, options=RedisOptions(addr=proxy.addr))
     proxy.lose_reply_to(load("claim").sha.encode())
@@ -84,7 +85,7 @@ async def test_what_a_lost_claim_took_too_much_of_goes_back(harness: AsynqHarnes
     assert not harness.db.hexists(KEYS.task(ids[1]), "token")
 
 
-async def test_a_lost_claim_is_given_back_when_no_more_is_wanted(harness: AsynqHarness, proxy: CuttingProxy) -> None:
+async def test_a_lost_claim_is_given_back_when_no_more_is_wanted(harness: AsynqHarness, proxy: TcpProxy) -> None:
     ids = [harness.enqueue(QUEUE) for _ in range(3)]
     backend = await harness.backend(QUEUE, options=RedisOptions(addr=proxy.addr))
     proxy.lose_reply_to(load("claim").sha.encode())
@@ -95,7 +96,7 @@ async def test_a_lost_claim_is_given_back_when_no_more_is_wanted(harness: AsynqH
     assert harness.held(QUEUE) == 0
 
 
-async def test_a_settlement_whose_reply_was_lost_is_applied_once(harness: AsynqHarness, proxy: CuttingProxy) -> None:
+async def test_a_settlement_whose_reply_was_lost_is_applied_once(harness: AsynqHarness, proxy: TcpProxy) -> None:
     harness.enqueue(QUEUE)
     backend = await harness.backend(QUEUE, options=RedisOptions(addr=proxy.addr))
     tasks = await backend.claim(1)
@@ -107,19 +108,40 @@ async def test_a_settlement_whose_reply_was_lost_is_applied_once(harness: AsynqH
     assert harness.counts(QUEUE) == (1, 0)
 
 
-async def test_an_id_lost_on_its_way_to_a_waiter_is_swept_back(harness: AsynqHarness, proxy: CuttingProxy) -> None:
-    backend = await harness.backend(QUEUE, options=RedisOptions(addr=proxy.addr), lease=FAST)
+async def test_a_task_lost_on_its_way_to_a_waiter_is_found_by_its_next_claim(
+    harness: AsynqHarness, proxy: TcpProxy
+) -> None:
+    backend = await harness.backend(QUEUE, options=RedisOptions(addr=proxy.addr))
+    assert await backend.claim(1) == []
     wait = asyncio.ensure_future(backend.wait())
     proxy.lose_reply_to(b"BLMOVE")
     await asyncio.sleep(0.1)
     task_id = harness.enqueue(QUEUE)
     with pytest.raises(BackendUnavailableError):
         await asyncio.wait_for(wait, 20)
+    await eventually(lambda: harness.db.zcard(KEYS.lease) == 1)
     assert harness.line(QUEUE) == []
-    await harness.chores(backend, lambda: harness.line(QUEUE) == [task_id])
     await asyncio.wait_for(persist(backend.wait), 20)
-    [task] = await backend.claim(1)
-    assert (task.id, task.retried) == (task_id, 0)
+    [task] = await persist(lambda: backend.claim(1))
+    assert (task.id, task.retried, task.reruns) == (task_id, 0, 0)
+    assert await backend.settle([Settlement(task, Action.DISCARD)]) == [True]
+
+
+async def test_an_id_lost_on_its_way_to_a_waiter_is_swept_back(harness: AsynqHarness, proxy: TcpProxy) -> None:
+    """Where the script that goes with the wait is not known to Redis, the id has no lease."""
+    backend = await harness.backend(QUEUE, options=RedisOptions(addr=proxy.addr))
+    harness.db.script_flush()
+    wait = asyncio.ensure_future(backend.wait())
+    proxy.lose_reply_to(b"BLMOVE")
+    await asyncio.sleep(0.1)
+    task_id = harness.enqueue(QUEUE)
+    with pytest.raises(BackendUnavailableError):
+        await asyncio.wait_for(wait, 20)
+    await eventually(lambda: harness.held(QUEUE) == 1)
+    other = await harness.backend(QUEUE, lease=FAST)
+    await harness.chores(other, lambda: harness.line(QUEUE) == [task_id])
+    [task] = await persist(lambda: backend.claim(1))
+    assert (task.id, task.retried, task.reruns) == (task_id, 0, 0)
 
 
 async def test_an_id_that_was_swept_back_is_not_adopted_twice(harness: AsynqHarness) -> None:

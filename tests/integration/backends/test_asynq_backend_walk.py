@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conformance.backend_harness import AsynqHarness
-from integration.backends.cutting_proxy import CuttingProxy
+from support.tcp_proxy import TcpProxy
 
 from runqy_worker.backends.asynq.keys import QueueKeys
 from runqy_worker.backends.asynq.options import RedisOptions
@@ -92,7 +92,7 @@ async def test_no_walk_loses_or_doubles_a_task(redis_server: RedisServer, seed: 
     rng = random.Random(seed)
     harness = AsynqHarness(redis_server.addr)
     lease = LeaseConfig(duration=0.3, renew_every=0.1, recover_every=0.1)
-    async with CuttingProxy(redis_server.port) as proxy:
+    with TcpProxy(redis_server.port) as proxy:
         options = RedisOptions(addr=proxy.addr)
         workers = [Worker(await harness.backend(QUEUE, options=options, lease=lease)) for _ in range(3)]
         ids = set()
@@ -110,7 +110,7 @@ async def test_no_walk_loses_or_doubles_a_task(redis_server: RedisServer, seed: 
             assert all(len(where) == 1 for where in listed.values()), listed
             held = [(task.id, task.token) for worker in workers for task in worker.tasks]
             assert len(held) == len(set(held))
-        assert proxy.cuts
+        assert proxy.counts["lost"]
         proxy.lose_reply_to(b"")
         for worker in workers:
             worker.tasks.clear()

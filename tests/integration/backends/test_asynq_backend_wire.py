@@ -51,6 +51,16 @@ async def test_a_claim_writes_token_state_and_a_fractional_lease(harness: AsynqH
     assert len({harness.db.hget(KEYS.task(task_id), "token") for task_id in ids}) == 20
 
 
+async def test_the_leases_of_a_batch_lapse_in_its_order(harness: AsynqHarness) -> None:
+    ids = [harness.enqueue(QUEUE) for _ in range(1500)]
+    backend = await harness.backend(QUEUE)
+    assert [task.id for task in await backend.claim(1500)] == ids
+    leases = harness.db.zrange(KEYS.lease, 0, -1, withscores=True)
+    assert [task_id.decode() for task_id, _ in leases] == ids
+    assert not any(score.is_integer() for _, score in leases)
+    assert leases[-1][1] - leases[0][1] < 0.01
+
+
 async def test_a_go_workers_claim_or_renewal_voids_our_token(harness: AsynqHarness) -> None:
     ids = [harness.enqueue(QUEUE) for _ in range(3)]
     backend = await harness.backend(QUEUE)

@@ -254,6 +254,17 @@ async def test_archiving_takes_a_task_out_of_its_list(world: World, client: Asyn
         await client.delete("a")
 
 
+@pytest.mark.parametrize("verb", ["archive", "delete"])
+async def test_what_a_wait_took_hold_of_and_nobody_claimed_can_still_be_moved(
+    world: World, client: AsynqClient, verb: str
+) -> None:
+    await client.enqueue(QUEUE, b"", task_id="a")
+    world.db.lmove(world.keys.pending, world.keys.active, "RIGHT", "LEFT")
+    assert await getattr(client, verb)("a", QUEUE) == "pending"
+    assert not world.db.exists(world.keys.pending, world.keys.active)
+    assert world.db.zcard(world.keys.archived) == (verb == "archive")
+
+
 async def test_a_running_task_is_left_alone(world: World, client: AsynqClient) -> None:
     world.put_active("a", time.time() + 9.5)
     for act in (client.run_now, client.archive, client.delete):

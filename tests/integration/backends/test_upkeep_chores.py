@@ -11,7 +11,9 @@ from support.asynq_world import World
 from support.redis_server import RedisServer
 
 from runqy_worker.backends.asynq.auditing import Auditing
+from runqy_worker.backends.asynq.recovery import Recovery
 from runqy_worker.config.model import LifecycleConfig
+from runqy_worker.domain.clock import SystemClock
 from runqy_worker.domain.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -21,6 +23,16 @@ if TYPE_CHECKING:
     from runqy_worker.backends.asynq.upkeep import Upkeep
 
 DAY = 86400
+
+
+class SkewedClock(SystemClock):
+    """A host's clock that is so many seconds ahead."""
+
+    def __init__(self, ahead: float) -> None:
+        self._ahead = ahead
+
+    def time(self) -> float:
+        return super().time() + self._ahead
 
 
 @pytest.fixture
@@ -66,9 +78,9 @@ async def test_the_next_look_is_when_the_earliest_is_due(world: World) -> None:
     await keep_up(upkeep, lambda: world.pending() == ["soon"])
 
 
-async def test_new_earlier_tasks_are_seen_within_five_seconds(world: World) -> None:
+async def test_new_earlier_tasks_are_seen_within_a_second(world: World) -> None:
     world.put("far", "scheduled", time.time() + 3600)
-    assert await world.upkeep(recover_every=60).run() <= 5
+    assert await world.upkeep(recover_every=60).run() <= 1
 
 
 async def test_a_grouped_task_goes_to_its_group_and_the_group_is_listed(world: World) -> None:
@@ -120,6 +132,31 @@ async def test_nothing_is_recovered_until_one_lease_after_connecting(world: Worl
     assert world.db.lrange(world.keys.active, 0, -1) == ["a"]
 
 
+async def recover_for(upkeep: Upkeep, seconds: float) -> None:
+    """Run the chores as they become due; a refusal ends it."""
+    ends = time.monotonic() + seconds
+    await keep_up(upkeep, lambda: time.monotonic() >= ends, seconds + 5)
+
+
+@pytest.mark.parametrize("settled_in", [False, True], ids=["just connected", "connected long ago"])
+async def test_a_server_that_takes_no_writes_is_noticed_before_any_lease_lapses(world: World, settled_in: bool) -> None:
+    """Owners can't renew then, and must get the time to do so once it takes writes again."""
+    upkeep = world.upkeep(duration=0.5)
+    world.put_active("a", time.time() + 60.5, hash_token="w/1")
+    await recover_for(upkeep, 1 if settled_in else 0.1)
+    upkeep._due_at = {chore: 0.0 if isinstance(chore, Recovery) else time.monotonic() + 60 for chore in upkeep._due_at}
+    world.db.replicaof("127.0.0.1", 1)
+    try:
+        with pytest.raises(BackendUnavailableError, match="READONLY"):
+            await recover_for(upkeep, 5)
+    finally:
+        world.db.replicaof("NO", "ONE")
+    world.db.zadd(world.keys.lease, {"a": time.time() - 9.5})
+    await recover_for(upkeep, 0.3)
+    assert world.pending() == []
+    await keep_up(upkeep, lambda: world.pending() == ["a"])
+
+
 async def test_a_go_workers_lease_is_left_alone_within_its_grace(world: World) -> None:
     now = int(time.time())
     world.put_active("go", now - 20)
@@ -144,6 +181,36 @@ async def test_a_go_workers_lapsed_task_is_retried_as_asynq_would(world: World) 
     today = time.strftime("%Y-%m-%d", time.gmtime(message.last_failed_at))
     assert world.db.get(world.keys.processed_on(today)) == world.db.get(world.keys.failed_on(today)) == "1"
     assert 0 < world.db.ttl(world.keys.failed_on(today)) <= 90 * DAY
+
+
+async def test_a_go_workers_lease_that_it_renews_is_left_alone_whatever_its_clock_says(world: World) -> None:
+    long_ago = int(time.time()) - 300
+    world.put_active("alive", long_ago)
+    world.put_active("dead", long_ago)
+    upkeep = world.upkeep(duration=0.4)
+    renewals = 0
+
+    def dead_is_taken() -> bool:
+        nonlocal renewals
+        renewals += 1
+        world.db.zadd(world.keys.lease, {"alive": long_ago + renewals})
+        return bool(world.db.zcard(world.keys.retry))
+
+    await keep_up(upkeep, dead_is_taken)
+    assert world.db.zrange(world.keys.retry, 0, -1) == ["dead"]
+    assert world.db.zrange(world.keys.lease, 0, -1) == ["alive"]
+
+
+@pytest.mark.parametrize("ahead", [300.0, -300.0])
+async def test_a_host_whose_clock_is_off_judges_a_go_workers_lease_no_earlier(world: World, ahead: float) -> None:
+    now = int(time.time())
+    world.put_active("alive", now + 30 if ahead > 0 else now - 20)
+    world.put_active("marker", now - 0.5)
+    upkeep = world.upkeep(clock=SkewedClock(ahead))
+    await keep_up(upkeep, lambda: world.pending() == ["marker"])
+    ends = time.monotonic() + 0.5
+    await keep_up(upkeep, lambda: time.monotonic() > ends)
+    assert world.db.zrange(world.keys.lease, 0, -1) == ["alive"]
 
 
 async def test_a_go_workers_lapsed_task_without_retries_left_is_archived(world: World) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import collections
 import random
 
+import hiredis
 import pytest
-from redis import exceptions as redis_errors
 
-from runqy_worker.backends.asynq.errors import needs_reconnect, translate
+from runqy_worker.backends.asynq.errors import OutOfMemoryError, Refusal, needs_reconnect, translate
 from runqy_worker.backends.asynq.keys import QueueKeys, day_of, lookup_key
 from runqy_worker.backends.asynq.options import RedisOptions, split_addr
 from runqy_worker.backends.asynq.priorities import Priorities
@@ -62,31 +62,34 @@ def test_wrong_addresses_are_named(addr: str) -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "code"),
     [
-        (redis_errors.ConnectionError("refused"), BackendUnavailableError, ""),
-        (redis_errors.TimeoutError("slow"), BackendUnavailableError, ""),
-        (TimeoutError(), BackendUnavailableError, ""),
+        (ConnectionRefusedError("refused"), BackendUnavailableError, ""),
+        (ConnectionResetError("closed by the server"), BackendUnavailableError, ""),
+        (TimeoutError(), BackendUnavailableError, "in time"),
+        (TimeoutError(110, "Connection timed out"), BackendUnavailableError, "not reachable"),
         (OSError("no route"), BackendUnavailableError, ""),
-        (redis_errors.InvalidResponse("?"), BackendUnavailableError, ""),
-        (redis_errors.ReadOnlyError("You can't write"), BackendUnavailableError, "READONLY"),
-        (redis_errors.BusyLoadingError("loading"), BackendUnavailableError, "LOADING"),
-        (redis_errors.MasterDownError("x"), BackendUnavailableError, "MASTERDOWN"),
-        (redis_errors.ClusterDownError("x"), BackendUnavailableError, "CLUSTERDOWN"),
-        (redis_errors.TryAgainError("x"), BackendUnavailableError, "TRYAGAIN"),
-        (redis_errors.OutOfMemoryError("x"), BackendUnavailableError, "OOM"),
-        (redis_errors.ResponseError("BUSY Redis is busy running a script"), BackendUnavailableError, "BUSY"),
-        (redis_errors.ResponseError("NOREPLICAS Not enough"), BackendUnavailableError, "NOREPLICAS"),
-        (redis_errors.ResponseError("MISCONF Errors writing"), BackendUnavailableError, "MISCONF"),
-        (redis_errors.ResponseError("UNBLOCKED force unblock"), BackendUnavailableError, "UNBLOCKED"),
+        (hiredis.ProtocolError("?"), BackendUnavailableError, ""),
+        (Refusal("READONLY You can't write against a read only replica."), BackendUnavailableError, "READONLY"),
+        (Refusal("LOADING Redis is loading the dataset in memory"), BackendUnavailableError, "LOADING"),
+        (Refusal("MASTERDOWN Link with MASTER is down"), BackendUnavailableError, "MASTERDOWN"),
+        (Refusal("CLUSTERDOWN The cluster is down"), BackendUnavailableError, "CLUSTERDOWN"),
+        (Refusal("TRYAGAIN Multiple keys request"), BackendUnavailableError, "TRYAGAIN"),
+        (Refusal("OOM command not allowed when used memory > 'maxmemory'."), OutOfMemoryError, "OOM"),
+        (Refusal("BUSY Redis is busy running a script"), BackendUnavailableError, "BUSY"),
+        (Refusal("NOREPLICAS Not enough"), BackendUnavailableError, "NOREPLICAS"),
+        (Refusal("MISCONF Errors writing"), BackendUnavailableError, "MISCONF"),
+        (Refusal("UNBLOCKED force unblock"), BackendUnavailableError, "UNBLOCKED"),
+        (Refusal("ERR max number of clients reached"), BackendUnavailableError, "BUSY"),
         (
-            redis_errors.ResponseError("Error running script: @user_script:1: -OOM command not allowed"),
-            BackendUnavailableError,
+            Refusal("ERR Error running script: @user_script:1: -OOM command not allowed"),
+            OutOfMemoryError,
             "OOM",
         ),
-        (redis_errors.AuthenticationError("invalid"), BackendAuthError, "WRONGPASS"),
-        (redis_errors.ResponseError("NOAUTH Authentication required."), BackendAuthError, "NOAUTH"),
-        (redis_errors.NoPermissionError("this user has no permissions"), BackendAuthError, "NOPERM"),
-        (redis_errors.ResponseError("WRONGTYPE Operation"), BackendError, "ERR"),
-        (redis_errors.ResponseError("unknown command 'X'"), BackendError, "ERR"),
+        (Refusal("WRONGPASS invalid username-password pair or user is disabled."), BackendAuthError, "WRONGPASS"),
+        (Refusal("ERR Client sent AUTH, but no password is set"), BackendAuthError, "WRONGPASS"),
+        (Refusal("NOAUTH Authentication required."), BackendAuthError, "NOAUTH"),
+        (Refusal("NOPERM this user has no permissions"), BackendAuthError, "NOPERM"),
+        (Refusal("WRONGTYPE Operation"), BackendError, "ERR"),
+        (Refusal("ERR unknown command 'X'"), BackendError, "ERR"),
     ],
 )
 def test_redis_errors_become_ours(error: Exception, kind: type[BackendError], code: str) -> None:
@@ -98,7 +101,15 @@ def test_redis_errors_become_ours(error: Exception, kind: type[BackendError], co
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [("READONLY", True), ("LOADING", True), ("NOAUTH", True), ("UNBLOCKED", True), ("OOM", False), ("BUSY", False)],
+    [
+        ("READONLY", True),
+        ("NOREPLICAS", True),
+        ("LOADING", True),
+        ("NOAUTH", True),
+        ("UNBLOCKED", True),
+        ("OOM", False),
+        ("BUSY", False),
+    ],
 )
 def test_only_what_another_connection_may_heal_reconnects(code: str, expected: bool) -> None:
     assert needs_reconnect(code) is expected

@@ -33,3 +33,18 @@ def test_a_refused_queue_is_left_alone_for_a_while() -> None:
     assert standing.is_open("a")
     assert standing.is_claimable("a")
     assert recorder.actions() == ["queue_refused"]
+
+
+def test_a_queue_without_memory_to_wait_is_claimed_from_all_the_same() -> None:
+    clock, recorder = FakeClock(), Recorder()
+    standing = Standing(clock, recorder)
+    for _ in range(2):
+        standing.set_memory_full("a", BackendError("OOM"))
+        assert (standing.is_waitable("a"), standing.is_open("a"), standing.is_claimable("a")) == (False, True, True)
+        assert standing.is_waitable("b")
+        clock.advance(5.1)
+        assert standing.is_waitable("a")
+    for _ in range(2):
+        standing.set_memory_full("a", None)
+    assert standing.is_waitable("a")
+    assert recorder.actions() == ["memory_full", "memory_free"]

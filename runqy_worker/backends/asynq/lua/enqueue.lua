@@ -3,11 +3,12 @@
 --
 -- KEYS: task hash, pending, scheduled, groups, and the unique lock if there is one
 -- ARGV: id, msg, Unix seconds to run at (0: now), group (or empty), key of the group, seconds the lock lasts,
---       queue, key of the server's record of it (or empty)
+--       queue, key of the server's record of it (or empty), seconds until it is to run (0: as the time above says)
 -- Returns: {1}, or {0} when the id is taken, or {-1, id of the task that holds the lock}
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
-local at = tonumber(ARGV[3])
+local delay = tonumber(ARGV[9])
+local at = delay > 0 and seconds + delay or tonumber(ARGV[3])
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return {0}
 end

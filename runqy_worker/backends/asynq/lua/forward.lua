@@ -1,36 +1,52 @@
--- Moves what is due from scheduled and retry to pending, or to its group.
+-- Moves what is due from scheduled and retry to pending, or to its group. A task that is also where its state says only
+-- leaves the set.
 --
--- KEYS: scheduled, retry, pending, groups
+-- KEYS: scheduled, retry, pending, groups, lease, archived, completed
 -- ARGV: prefix of task hashes, prefix of groups, most tasks to move per set
--- Returns: tasks moved, milliseconds until the next is due (-1: none), then the ids that had no task behind them.
+-- Returns: tasks moved, milliseconds until the next is due (-1: none), {ids that had no task behind them},
+--          {ids of tasks that are elsewhere}
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
 local since = string.format('%s%06d000', now[1], tonumber(now[2]))
 local limit = tonumber(ARGV[3])
-local answer = {0, -1}
+local answer = { 0, -1, {}, {} }
 local next_due
+local HERE = { 'scheduled', 'retry' }
+local sets = { scheduled = KEYS[1], retry = KEYS[2], archived = KEYS[6], completed = KEYS[7], active = KEYS[5] }
 
+local function is_elsewhere(id, state)
+  if sets[state] then return redis.call('ZSCORE', sets[state], id) end
+  return state == 'pending' and redis.call('LPOS', KEYS[3], id)
+end
+
+-- Redis checks for memory at a script's first write only. This one takes none, and so tasks are moved when it is short.
+redis.call('ZREM', KEYS[1], '')
 for set = 1, 2 do
   local due = redis.call('ZRANGEBYSCORE', KEYS[set], '-inf', seconds, 'LIMIT', 0, limit)
+  local ready = {}
   for _, id in ipairs(due) do
     local task = ARGV[1] .. id
-    if redis.call('EXISTS', task) == 0 then
-      answer[#answer + 1] = id
+    local known = redis.pcall('HMGET', task, 'state', 'group')
+    local state, group = known[1], known[2]
+    if known.err or (not state and redis.call('EXISTS', task) == 0) then
+      answer[3][#answer[3] + 1] = id
+    elseif state ~= HERE[set] and is_elsewhere(id, state) then
+      answer[4][#answer[4] + 1] = id
+    elseif group and group ~= '' then
+      redis.call('ZADD', ARGV[2] .. group, now[1], id)
+      redis.call('SADD', KEYS[4], group)
+      redis.call('HSET', task, 'state', 'aggregating')
+      redis.call('PERSIST', task)
+      answer[1] = answer[1] + 1
     else
-      local group = redis.call('HGET', task, 'group')
-      if group and group ~= '' then
-        redis.call('ZADD', ARGV[2] .. group, now[1], id)
-        redis.call('SADD', KEYS[4], group)
-        redis.call('HSET', task, 'state', 'aggregating')
-      else
-        redis.call('LPUSH', KEYS[3], id)
-        redis.call('HSET', task, 'state', 'pending', 'pending_since', since)
-      end
+      ready[#ready + 1] = id
+      redis.call('HSET', task, 'state', 'pending', 'pending_since', since)
       redis.call('PERSIST', task)
       answer[1] = answer[1] + 1
     end
-    redis.call('ZREM', KEYS[set], id)
   end
+  if #ready > 0 then redis.call('LPUSH', KEYS[3], unpack(ready)) end
+  if #due > 0 then redis.call('ZREM', KEYS[set], unpack(due)) end
   local first = redis.call('ZRANGE', KEYS[set], 0, 0, 'WITHSCORES')[2]
   if first then
     next_due = math.min(next_due or tonumber(first), tonumber(first))

@@ -1,6 +1,6 @@
 -- Runs now, archives or deletes one task that is not running, wherever it waits.
 --
--- KEYS: task hash, pending, scheduled, retry, archived, completed, groups
+-- KEYS: task hash, pending, scheduled, retry, archived, completed, groups, active, lease
 -- ARGV: id, what to do (`run`, `archive`, `delete`), prefix of groups, queue
 -- Returns: the state it was in; `` when there is no such task. Nothing is done to one that is active already, nor to
 --          one that is where it should go.
@@ -12,7 +12,11 @@ local wanted = ({run = 'pending', archive = 'archived'})[ARGV[2]]
 if state == 'active' or state == wanted then
   return state
 end
-redis.call('LREM', KEYS[2], 0, ARGV[1])
+local waited = redis.call('LREM', KEYS[2], 0, ARGV[1])
+-- A worker's wait may have taken hold of it a moment ago: it is in active then, but nobody has claimed it yet.
+if waited == 0 and state == 'pending' and not redis.call('ZSCORE', KEYS[9], ARGV[1]) then
+  redis.call('LREM', KEYS[8], 0, ARGV[1])
+end
 for at = 3, 6 do
   redis.call('ZREM', KEYS[at], ARGV[1])
 end

@@ -6,12 +6,17 @@
 --
 -- KEYS: lease, active, pending
 -- ARGV: prefix of task hashes, leases to skip (seen and kept), most leases to look at, cutoff for whole numbers,
---       Unix seconds after which this comes too late: the server stood still meanwhile, and renewals with it
--- Returns: leases looked at (-1: too late, nothing was done), leases kept, {recovered ids}, {dropped ids: no task behind them},
+--       Unix seconds after which this comes too late: the server stood still meanwhile, and renewals with it; or its
+--       clock was set forward. Unix seconds before which it was set back, and says nothing about leases when set again
+-- Returns: leases looked at (-1: not in that time, nothing was done), leases kept, {recovered ids}, {dropped ids: no task behind them},
 --          {id, score, msg, retried, ... of the Go workers'}
+
+-- A server that takes no writes must refuse this too, when nothing has lapsed yet: others can't renew meanwhile. One that
+-- is only short of memory does not, since Redis checks for that at a script's first write only and this one takes none.
+redis.call('ZREM', KEYS[1], '')
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
-if seconds > tonumber(ARGV[5]) then
+if seconds > tonumber(ARGV[5]) or seconds < tonumber(ARGV[6]) then
   return {-1, 0, {}, {}, {}}
 end
 local since = string.format('%s%06d000', now[1], tonumber(now[2]))
@@ -27,7 +32,7 @@ for at = #lapsed - 1, 1, -2 do
   local whole = score == math.floor(score)
   if whole and score > cutoff then
     kept = kept + 1
-  elseif redis.call('EXISTS', task) == 0 then
+  elseif redis.call('TYPE', task).ok ~= 'hash' then
     redis.call('LREM', KEYS[2], 0, id)
     redis.call('ZREM', KEYS[1], id)
     dropped[#dropped + 1] = id
@@ -44,8 +49,8 @@ for at = #lapsed - 1, 1, -2 do
     redis.call('RPUSH', KEYS[3], id)
     redis.call('HSET', task, 'state', 'pending', 'pending_since', since)
     redis.call('HDEL', task, 'token')
-    redis.call('HINCRBY', task, 'recovered', 1)
-    redis.call('HINCRBY', task, 'reruns', 1)
+    redis.pcall('HINCRBY', task, 'recovered', 1) -- what is not a number stays as it is
+    redis.pcall('HINCRBY', task, 'reruns', 1)
     redis.call('PERSIST', task)
     redis.call('ZREM', KEYS[1], id)
     recovered[#recovered + 1] = id

@@ -17,7 +17,7 @@ local flags, leases = {}, {}
 for i = 2, #ARGV, 2 do
   local id = ARGV[i]
   local held = call('ZSCORE', lease, id)
-  local ours = held and string.find(held, '.', 1, true) and call('HGET', prefix .. id, 'token') == ARGV[i + 1]
+  local ours = held and string.find(held, '.', 1, true) and redis.pcall('HGET', prefix .. id, 'token') == ARGV[i + 1]
   flags[#flags + 1] = ours and '1' or '0'
   if ours then
     leases[#leases + 1] = score

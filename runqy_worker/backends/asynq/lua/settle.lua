@@ -17,7 +17,16 @@ local queue = string.match(prefix, '^asynq:{(.*)}:t:$')
 local now, now_ns, limit = ARGV[1], ARGV[2], tonumber(ARGV[4])
 local call = redis.call
 local CHUNK = 1000
+local CROWD = 128
 local WIDTH = { D = 4, C = 6, K = 7, R = 7, A = 5, L = 5 }
+
+-- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written.
+for i = 1, 6 do
+  local found = call('TYPE', KEYS[i]).ok
+  if found ~= 'none' and found ~= (i < 3 and 'list' or 'zset') then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found)
+  end
+end
 
 local flags, gone, ended, released = {}, {}, {}, {}
 local processed, failed, archives = 0, 0, 0
@@ -44,14 +53,31 @@ local function forget(id)
   if call('HGET', lookup, 'queue') == queue then gone[#gone + 1] = lookup end
 end
 
+-- Those that end are among the oldest of their like, at the end of the list; short tasks beside many long ones are not.
+local crowded = call('LLEN', active) > CROWD
+
+local function take_from_active(id)
+  local near = not crowded or call('LPOS', active, id, 'RANK', -1, 'MAXLEN', CROWD)
+  return call('LREM', active, near and -1 or 1, id) == 1
+end
+
+local function has_ended(id)
+  for i = 1, #ended do
+    if ended[i] == id then return true end
+  end
+  return false
+end
+
 local at = 5
 while at <= #ARGV do
   local op, id = ARGV[at], ARGV[at + 1]
   local key = prefix .. id
-  local ours = call('HGET', key, 'token') == ARGV[at + 2]
+  local ours = redis.pcall('HGET', key, 'token') == ARGV[at + 2]
   if ours then
     local held = call('ZSCORE', lease, id)
-    ours = held and string.find(held, '.', 1, true) and call('LREM', active, -1, id) == 1
+    ours = held and string.find(held, '.', 1, true)
+    -- Token and lease are proof enough if somebody else broke the list, but each task ends once in a batch.
+    if ours and not take_from_active(id) then ours = not has_ended(id) end
   end
   flags[#flags + 1] = ours and '1' or '0'
   if ours then
@@ -78,7 +104,7 @@ while at <= #ARGV do
         call('ZADD', retry, ARGV[at + 4], id)
         call('HSET', key, 'msg', ARGV[at + 3], 'state', 'retry')
       end
-      if ARGV[at + 6] == '1' then call('HINCRBY', key, 'deaths', 1) end
+      if ARGV[at + 6] == '1' then redis.pcall('HINCRBY', key, 'deaths', 1) end
       call('HDEL', key, 'token')
       if ARGV[at + 5] == '1' then
         processed = processed + 1
@@ -95,7 +121,7 @@ while at <= #ARGV do
     elseif op == 'L' then
       local since = ARGV[at + 3]
       call('HSET', key, 'state', 'pending', 'pending_since', since ~= '' and since or now_ns)
-      if ARGV[at + 4] == '1' then call('HINCRBY', key, 'reruns', 1) end
+      if ARGV[at + 4] == '1' then redis.pcall('HINCRBY', key, 'reruns', 1) end
       call('HDEL', key, 'token')
       released[#released + 1] = id
     end
