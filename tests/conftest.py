@@ -9,6 +9,7 @@ from support.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,3 +34,11 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
     with redis.Redis(port=shared_redis.port) as client:
         client.flushall()
     return shared_redis
+
+
+@pytest.fixture(scope="session")
+def asynq_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real asynq library as a program, built once per run."""
+    from support.asynq_go import build  # noqa: PLC0415 - only some tests need it
+
+    return build(tmp_path_factory.mktemp("asynq") / "interop")

@@ -78,7 +78,7 @@ class Arena(Field):
 
     def in_hand(self, worker: WorkerProcess) -> set[str]:
         """The tasks in active under a token of this worker, which must be dead or stopped for the answer to hold."""
-        active = self.contents().active
+        active = [str(task_id) for task_id in self.client.lrange(f"{PREFIX}active", 0, -1)]
         with self.client.pipeline(transaction=False) as pipe:
             for task_id in active:
                 pipe.hget(f"{PREFIX}t:{task_id}", "token")

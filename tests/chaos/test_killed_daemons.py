@@ -58,6 +58,8 @@ def finish(arena: Arena, workers: list[WorkerProcess]) -> None:
     """Account for everything; the workers that are left stop in an orderly way."""
     arena.settle(seconds=1800)
     arena.account()
+    for worker in workers:
+        worker.wait_for_line("ready")  # the last ones may hardly have begun
     assert [worker.stop() for worker in workers] == [0] * len(workers)
 
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from chaos.redis_injuries import finish, wait_loaded
+from chaos.redis_injuries import finish, reload_slowly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,15 +34,7 @@ def frozen(arena: Arena, seconds: float) -> None:
 
 def loading(arena: Arena, seconds: float) -> None:
     """It answers, but reads its file for as long."""
-    commands = arena.client.info("commandstats")
-    writes = sum(commands.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("hset", "zadd", "lrem", "lpush"))
-    args = arena.redis.args
-    arena.redis.kill()
-    arena.redis.args = (*args, "--key-load-delay", str(int(seconds * 1e6 / max(1000, writes))))
-    arena.redis.start()
-    arena.redis.args = args
-    wait_loaded(arena)
-    arena.client.config_set("key-load-delay", 0)
+    reload_slowly(arena, seconds)
 
 
 def read_only(arena: Arena, seconds: float) -> None:
@@ -64,7 +56,7 @@ def test_redis_away_for_longer_than_every_lease(arena: Arena, manner: Callable[[
     arena.settings["redis"] |= {"timeout": "500ms", "connect_timeout": "400ms"}
     arena.settings["lease"] = {"duration": f"{LEASE}s", "renew_every": "200ms", "recover_every": "150ms"}
     workers = arena.team(HOLDERS, worker={"concurrency": CONCURRENCY})
-    for number in range(arena.size(3, 40)):
+    for number in range(arena.size(2, 40)):
         away = LEASE * (2.2 if number == 0 else arena.rng.uniform(0.7, 2.6))
         arena.enter([{"sleep": arena.rng.choice([0.1, away / 2, away + 0.5])} for _ in range(2 * HOLDERS)])
         arena.enter(arena.short_tasks(50))

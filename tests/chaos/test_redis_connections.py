@@ -65,7 +65,7 @@ def test_clients_paused_for_longer_than_the_lease(arena: Arena, everything: bool
     finish(arena, workers)
 
 
-@pytest.mark.parametrize("manner", ["frozen", "killed"])
+@pytest.mark.parametrize("manner", ["frozen", "killed", "read-only"])
 def test_short_outages_at_random_moments(arena: Arena, manner: str) -> None:
     workers = arena.team(2)
 
@@ -76,6 +76,10 @@ def test_short_outages_at_random_moments(arena: Arena, manner: str) -> None:
                 arena.redis.pause()
                 time.sleep(length)
                 arena.redis.resume()
+            elif manner == "read-only":
+                arena.client.replicaof("127.0.0.1", 1)
+                time.sleep(length)
+                arena.client.replicaof("NO", "ONE")
             else:
                 arena.redis.kill()
                 time.sleep(length)
@@ -83,5 +87,5 @@ def test_short_outages_at_random_moments(arena: Arena, manner: str) -> None:
             arena.ledger.injure(f"redis {manner} for 50 to 300 ms")
             arena.nap(0.3)
 
-    under_load(arena, arena.size(4, 150), vanish)
+    under_load(arena, arena.size(3, 150), vanish)
     finish(arena, workers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaos.redis_injuries import finish, refusals, under_load, wait_loaded
+from chaos.redis_injuries import finish, refusals, reload_slowly, under_load
 
 if TYPE_CHECKING:
     from chaos.arena import Arena
@@ -46,16 +46,11 @@ def test_redis_takes_longer_to_load_than_leases_last(arena: Arena) -> None:
 
     def load_slowly() -> None:
         nonlocal seen
-        arena.redis.kill()
-        arena.redis.args = (*args, "--key-load-delay", str(arena.rng.randrange(200, 600)))
-        arena.redis.start()
-        wait_loaded(arena)
-        arena.client.config_set("key-load-delay", 0)
+        reload_slowly(arena, arena.rng.uniform(1.2, 3))
         seen += refusals(arena, "LOADING")
         arena.ledger.injure("kill -9 of redis, which then loads slowly")
 
-    args = arena.redis.args
-    under_load(arena, arena.size(2, 12), load_slowly)
+    under_load(arena, arena.size(2, 40), load_slowly)
     arena.ledger.figures["commands answered with LOADING"] = seen
     finish(arena, workers)
     assert seen > 0

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import random
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.asynq_go import Asynq
 from support.asynq_world import World
-from support.tools import needed
 
 from runqy_worker.backends.asynq.backend import AsynqBackend
 from runqy_worker.backends.asynq.client import AsynqClient
@@ -19,20 +16,9 @@ from runqy_worker.domain.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from support.redis_server import RedisServer
-
-SOURCE = Path(__file__).parent / "go"
-
-
-@pytest.fixture(scope="session")
-def asynq_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built once per run; Go's own cache makes a second build quick."""
-    go = needed("go", "it builds the real asynq library that judges the wire format")
-    program = tmp_path_factory.mktemp("asynq") / "interop"
-    done = subprocess.run([go, "build", "-o", program, "."], cwd=SOURCE, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return program
 
 
 @pytest.fixture

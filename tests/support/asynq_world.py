@@ -37,6 +37,7 @@ class World:
     def upkeep(self, *, recover_every: float = 0.05, duration: float = 0.2, **settings: Any) -> Upkeep:
         """With leases so short that a test need not wait."""
         lifecycle = settings.pop("lifecycle", LifecycleConfig())
+        clock = settings.pop("clock", SystemClock())
         return Upkeep(
             [self.keys],
             self.link,
@@ -44,7 +45,7 @@ class World:
             lifecycle=lifecycle,
             max_retry=3,
             listener=self.recorder,
-            clock=SystemClock(),
+            clock=clock,
             rng=random.Random(7),
             **settings,
         )

@@ -41,6 +41,8 @@ for line in sys.stdin:
     what = task["payload"] or {{}}
     os.write(runs, ("%s %d %d\\n" % (task["task_id"], os.getpid(), os.getppid())).encode())
     time.sleep(what.get("sleep", 0))
+    while "until" in what and not os.path.exists(what["until"]):
+        time.sleep(0.01)
     if what.get("die") == "exit":
         os._exit(7)
     if what.get("die") == "kill":
@@ -48,7 +50,10 @@ for line in sys.stdin:
     if what.get("die") == "daemon":
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
-    print(json.dumps({{"task_id": task["task_id"], "result": what.get("say")}}), flush=True)
+    answer = {{"task_id": task["task_id"], "result": what.get("say")}}
+    if what.get("fail_once") and not task["retry_count"]:
+        answer = {{"task_id": task["task_id"], "error": "it fails once", "retry": True}}
+    print(json.dumps(answer), flush=True)
 """
 """Serial task code: writes the task's id, its own pid and its worker's to a file, then does what the payload says."""
 
@@ -125,7 +130,8 @@ class Field(Site):
         ]
 
         async def send() -> None:
-            async with AsynqClient(RedisOptions(addr=self.redis.addr)) as client:
+            options = RedisOptions(addr=self.redis.addr, password=self.password or "")
+            async with AsynqClient(options) as client:
                 await client.enqueue_many(tasks)
 
         asyncio.run(send())

@@ -147,13 +147,19 @@ class TcpProxy:
         self._thread.join(10)
         self._loop.close()
 
-    def judge(self, asked: bytes) -> float:
-        """What becomes of the answer to these bytes: see `on_reply`."""
+    def judge(self, asked: bytes, answer: bytes) -> float:
+        """What becomes of the answer to these bytes: see `on_reply`. That a script is not known is no execution."""
+        if answer.startswith(b"-NOSCRIPT"):
+            return 0.0
         marker = self._next_lost
         if marker and marker in asked:
             self._next_lost = b""
-            return LOSE
-        return self.on_reply(asked) if self.on_reply is not None else 0.0
+            delay = LOSE
+        else:
+            delay = self.on_reply(asked) if self.on_reply is not None else 0.0
+        if delay:
+            self.counts["lost" if delay == LOSE else "delayed"] += 1
+        return delay
 
     def jitter(self) -> float:
         """Seconds that one piece of data takes now."""
@@ -168,13 +174,9 @@ class TcpProxy:
         self._pairs.discard(pair)
 
     def _welcome(self) -> _Pair:
-        pair = _Pair(self, self._loop)
+        pair = _Pair(self, self._loop, dark=self._dark)
         self._pairs.add(pair)
         self.counts["connections"] += 1
-        if self._dark:
-            pair.freeze(requests=True, replies=True)
-        else:
-            self.connect(pair)
         return pair
 
     async def _connect(self, pair: _Pair) -> None:
@@ -191,18 +193,29 @@ class TcpProxy:
 
 
 class _Way:
-    """One direction of a connection: data, then perhaps its end, each no earlier than it is due."""
+    """One direction of a connection: data, then perhaps its end, each no earlier than it is due.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Attributes:
+        closed: Nothing more will come.
+        target: Where it leads to; data waits for it.
+        frozen: Data stays on the way.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, end: Callable[[asyncio.Transport], None]) -> None:
         self._loop = loop
+        self._end = end
         self._queue: deque[tuple[float, bytes | None]] = deque()
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self.closed = False
         self.target: asyncio.Transport | None = None
         self.frozen = False
 
     def put(self, data: bytes | None, delay: float) -> None:
-        """Forward data, or its end (None), after so many seconds."""
+        """Forward data, or its end (None), after so many seconds. Nothing follows an end."""
+        if self.closed:
+            return
+        self.closed = data is None
         self._due = max(self._due, self._loop.time() + delay)
         self._queue.append((self._due, data))
         self.flush()
@@ -221,16 +234,15 @@ class _Way:
             if self.target.is_closing():
                 continue
             if data is None:
-                self.target.write_eof()
+                self._end(self.target)
             else:
                 self.target.write(data)
 
     def drop(self) -> None:
         """Forward nothing any more."""
+        self.closed = True
         self._queue.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.flush()
 
 
 class _Pair:
@@ -240,26 +252,29 @@ class _Pair:
         asked: What the client sent since the last answer.
     """
 
-    def __init__(self, proxy: TcpProxy, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, proxy: TcpProxy, loop: asyncio.AbstractEventLoop, *, dark: bool) -> None:
         self._proxy = proxy
         self._client: asyncio.Transport | None = None
         self._server: asyncio.Transport | None = None
-        self._requests = _Way(loop)
-        self._replies = _Way(loop)
+        self._requests = _Way(loop, lambda server: server.write_eof())  # the server may still have much to read
+        self._replies = _Way(loop, lambda client: client.close())
         self._answered = False
-        self._reached_for = False
-        self._mute = False
+        self._dark = dark
+        self._gone = False
         self.asked = bytearray()
+        if not dark:
+            proxy.connect(self)
 
     def joined(self, transport: asyncio.Transport, *, is_server: bool) -> None:
         """One end stands."""
         transport.set_write_buffer_limits(_HIGH_WATER)
-        if is_server:
+        if not is_server:
+            self._client = self._replies.target = transport
+        elif self._gone:
+            transport.abort()
+        else:
             self._server = self._requests.target = transport
             self._requests.flush()
-        else:
-            self._client = self._replies.target = transport
-            self._replies.flush()
 
     def received(self, data: bytes, *, is_server: bool) -> None:
         """Data from one end, for the other."""
@@ -270,17 +285,13 @@ class _Pair:
             self.asked += data[: _REMEMBERED - len(self.asked)]
             self._requests.put(data, self._proxy.jitter())
             return
-        if self._mute:
-            return
         delay = 0.0
         if not self._answered:
             self._answered = True
-            delay = self._proxy.judge(bytes(self.asked))
+            delay = self._proxy.judge(bytes(self.asked), data)
             if delay == LOSE:
                 self._lose()
                 return
-            if delay:
-                self._proxy.counts["delayed"] += 1
         self._replies.put(data, delay + self._proxy.jitter())
 
     def ended(self, *, is_server: bool) -> None:
@@ -290,16 +301,15 @@ class _Pair:
 
     def lost(self, *, is_server: bool) -> None:
         """One end is gone."""
+        self.ended(is_server=is_server)
         if is_server:
             self._server = None
+            self._requests.drop()
         else:
             self._client = None
-        if self._client is None and self._server is None and not self._requests.frozen:
+            self._replies.drop()
+        if self._client is None and (self._server is None or self._dark):
             self._over()
-        elif is_server and not self._replies.frozen:
-            self._replies.put(None, self._proxy.jitter())
-        elif not is_server and not self._requests.frozen and self._server is not None:
-            self._requests.put(None, self._proxy.jitter())
 
     def pressed(self, *, is_server: bool, full: bool) -> None:
         """One end takes no more for now, or takes more again."""
@@ -316,14 +326,16 @@ class _Pair:
         self._replies.frozen = self._replies.frozen or replies
 
     def thaw(self) -> None:
-        """Forward what stayed behind."""
+        """Forward what stayed behind. A connection that never stood comes about, unless its client gave up."""
         self._requests.frozen = self._replies.frozen = False
-        if self._server is None and self._client is not None and not self._answered and not self._reached_for:
-            self._proxy.connect(self)
+        if self._dark:
+            self._dark = False
+            if self._requests.closed:
+                self.cut(reset=True)
+            else:
+                self._proxy.connect(self)
         self._requests.flush()
         self._replies.flush()
-        if self._client is None and self._server is None:
-            self._over()
 
     def cut(self, *, reset: bool) -> None:
         """Cut both ends."""
@@ -334,14 +346,13 @@ class _Pair:
 
     def _lose(self) -> None:
         """Cut the client off. The server has all the time to do what it was asked."""
-        self._proxy.counts["lost"] += 1
-        self._mute = True
+        self._requests.put(None, self._proxy.jitter())
+        self._replies.drop()
         if self._client is not None:
             _close(self._client, reset=True)
-        if self._server is not None and not self._server.is_closing():
-            self._server.write_eof()
 
     def _over(self) -> None:
+        self._gone = True
         self._requests.drop()
         self._replies.drop()
         self._proxy.forget(self)
@@ -363,7 +374,7 @@ class _End(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._pair.ended(is_server=self._is_server)
-        return True
+        return not self._is_server  # replies may still be on their way to the client
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pair.lost(is_server=self._is_server)
@@ -377,10 +388,10 @@ class _End(asyncio.Protocol):
 
 def _close(transport: asyncio.Transport, *, reset: bool) -> None:
     """End a connection with RST, whatever is still on its way, or with FIN."""
-    if reset:
-        raw = transport.get_extra_info("socket")
-        if raw is not None and not transport.is_closing():
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-    else:
+    if not reset:
         transport.close()
+        return
+    raw = transport.get_extra_info("socket")
+    if raw is not None and not transport.is_closing():
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

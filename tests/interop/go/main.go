@@ -23,6 +23,7 @@ var commands = map[string]func(args []string) (any, error){
 	"delete":     deleteTask,
 	"cancel":     cancelTask,
 	"run-server": runServer,
+	"at-work":    inspectAtWork,
 }
 
 func main() {
