@@ -69,7 +69,7 @@ class FailoverArena(Arena):
 
     def tell(self, figure: str, more: float) -> None:
         """Add to a figure of the account."""
-        self.ledger.figures[figure] = self.ledger.figures.get(figure, 0) + more
+        self.ledger.figures[figure] = round(self.ledger.figures.get(figure, 0) + more, 2)
 
     def excuse_differences(self, what: str, acknowledged: Mapping[str, Standing], kept: Mapping[str, Standing]) -> None:
         """The tasks of which the new master does not know what the old one acknowledged may run once more."""
@@ -108,8 +108,8 @@ class FailoverArena(Arena):
 
     def _tell_lost(self, what: str, excused: Iterable[str], settlements: int, claims: int) -> None:
         self.ledger.injure(what, excused)
-        self.tell("settlements acknowledged but never replicated", settlements)
-        self.tell("claims acknowledged but never replicated", claims)
+        self.tell("settlements written but never replicated", settlements)
+        self.tell("claims written but never replicated", claims)
 
 
 class Enqueuer(threading.Thread):

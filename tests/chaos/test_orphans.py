@@ -112,7 +112,7 @@ def test_orphans_of_every_kind(arena: Arena, db: Any) -> None:
     arena.account()
     assert [task_id for task_id, ending in planter.endings.items() if runs[task_id] != ending.runs] == []
     shown = [
-        task_id
+        (line["action"], task_id)
         for line in before
         for task_id in line.get("fields", {}).get("ids", ())
         if line["action"] != "lease_recovered"

@@ -36,6 +36,10 @@ class Walk:
         bustle: Most actions between two rounds of what everyone does all the time.
         crowd: Unfinished tasks in the field beyond which producers rest.
         look_closely_every: Rounds between two comparisons of everything.
+
+    Attributes:
+        quiet: Time passes much faster now, with long spells in which nobody does anything, or nothing but what
+            everyone always does.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Walk:
         self.field = field
         self.rng = random.Random(seed)
         self.biggest = biggest
+        self.quiet = False
         self.bustle = bustle
         self.crowd = crowd
         self.look_closely_every = look_closely_every
@@ -80,6 +85,8 @@ class Walk:
             await self._keep_up()
             for action in self.rng.choices(actions, weights, k=self.rng.randint(1, self.bustle)):
                 await action()
+            if self.quiet and self.rng.random() < 0.2:
+                await self._stand_still()
             self._rounds += 1
             if self._rounds % self.look_closely_every == 0:
                 await self.field.check_everything()
