@@ -24,21 +24,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("accounts", type=Path, nargs="?", help="a directory of accounts; else the stored results")
     parser.add_argument("--seed", type=int, default=1, help="the seed of that run")
+    parser.add_argument("--form", choices=("short", "long"), default="long", help="the forms of that run")
     parser.add_argument("--page", type=Path, help="store the accounts as results, and write the table into this page")
     args = parser.parse_args()
-    results = collect(args.accounts, args.seed) if args.accounts else json.loads(RESULTS.read_text())
+    results = collect(args.accounts, args.form, args.seed) if args.accounts else json.loads(RESULTS.read_text())
     if args.page:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         args.page.write_text(inserted(args.page.read_text(), render(results)))
     sys.stdout.write(render(results))
 
 
-def collect(directory: Path, seed: int) -> dict[str, Any]:
+def collect(directory: Path, form: str, seed: int) -> dict[str, Any]:
     """The accounts of one run, with where it ran."""
     accounts = [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
     if not accounts:
         raise SystemExit(f"{directory} holds no accounts")
     return {
+        "form": form,
         "seed": seed,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "accounts": [account for account in accounts if "scenario" in account],
@@ -49,7 +51,7 @@ def render(results: dict[str, Any]) -> str:
     """The table, as Markdown."""
     accounts = results["accounts"]
     lines = [
-        f"Seed {results['seed']}; {results['machine']}.",
+        f"The {results['form']} forms, seed {results['seed']}; {results['machine']}.",
         "",
         "| scenario | tasks | injuries | lost | executed again, and why |",
         "|---|---|---|---|---|",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from chaos.arena import PREFIX
-from chaos.go_side import GoSide
+from chaos.go_side import GoSide, scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -80,6 +80,14 @@ def begun_by(arena: Arena, ids: Iterable[str], is_ours: Callable[[int], bool]) -
     return {task_id for task_id in ids if any(one == task_id and is_ours(pid) for one, pid in begun)}
 
 
+def wait_in_hand(arena: Arena, worker: WorkerProcess, ids: Iterable[str]) -> None:
+    """Until the worker knows that it has these tasks: it has renewed all of them."""
+    wanted = set(ids)
+    arena.wait_until(lambda: arena.in_hand(worker) == wanted, "all claimed")
+    before = scores(arena, "lease")
+    arena.wait_until(lambda: all(score > before[one] for one, score in scores(arena, "lease").items()), "all renewed")
+
+
 def wait_lost(arena: Arena, worker: WorkerProcess, ids: Iterable[str]) -> None:
     """Until the worker has said of each task that its outcome is dropped."""
     wanted = set(ids)
@@ -102,14 +110,14 @@ def test_our_worker_sleeps_and_go_runs_its_tasks(arena: Arena, go: GoSide, gates
         }
         ids = arena.enter([kinds[wish] for wish in wishes])
         wish_of = dict(zip(ids, wishes, strict=True))
-        arena.wait_until(lambda: arena.in_hand(sleeper) == set(ids), "all claimed")  # noqa: B023 - called at once
+        wait_in_hand(arena, sleeper, ids)
         sleeper.signal(signal.SIGSTOP)
         arena.ledger.injure("SIGSTOP of our daemon for longer than its lease, Go taking its tasks", ids)
 
         # Another worker of ours finds the leases over, but has no slot free for the tasks; Go has.
         blockers = arena.enter([{"until": str(gates.path("blocker"))}] * SLOTS)
         (finder,) = arena.team(1)
-        arena.wait_until(lambda: arena.in_hand(finder) == set(blockers), "the finder busy")  # noqa: B023 - likewise
+        arena.wait_until(lambda: arena.in_hand(finder) == set(blockers), "the finder busy")  # noqa: B023 - called at once
         server = go.serve("--retry-delay", "1h", concurrency=SLOTS)
         failing = {task_id for task_id in ids if wish_of[task_id] == "fails"}
         running = {task_id for task_id in ids if wish_of[task_id] == "runs"}
@@ -152,7 +160,7 @@ def test_our_worker_sleeps_and_go_runs_its_tasks(arena: Arena, go: GoSide, gates
 def test_our_worker_sleeps_and_go_hands_its_tasks_back(arena: Arena, go: GoSide, gates: Gates) -> None:
     (sleeper,) = arena.team(1)
     ids = arena.enter([gates.task()] * SLOTS)
-    arena.wait_until(lambda: arena.in_hand(sleeper) == set(ids), "all claimed")
+    wait_in_hand(arena, sleeper, ids)
     sleeper.signal(signal.SIGSTOP)
     arena.ledger.injure("SIGSTOP of our daemon for longer than its lease, Go taking its tasks", ids)
     blockers = arena.enter([{"until": str(gates.path("blocker"))}] * SLOTS)

@@ -27,7 +27,7 @@ class Standing:
         self._paused: dict[str, float] = {}
         self._refused_until: dict[str, float] = {}
         self._no_wait_until: dict[str, float] = {}
-        self._told: dict[str, str] = {}
+        self._told: dict[str, set[str]] = {}
 
     @property
     def any_refused(self) -> bool:
@@ -81,8 +81,9 @@ class Standing:
         if outcomes:
             text = f"{outcomes} tasks of {queue} cannot be written to and are left to their leases: {error}"
             self._tell("outcomes_refused", text, queue, Level.ERROR)
-        if self._told.get(queue) != str(error):
-            self._told[queue] = str(error)
+        told = self._told.setdefault(queue, set())
+        if str(error) not in told:
+            told.add(str(error))
             text = (
                 f"Queue {queue} cannot be served; it is tried every {_REFUSED_FOR:.0f} s until this is mended: {error}"
             )

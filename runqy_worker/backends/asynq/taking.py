@@ -116,7 +116,7 @@ class Taker:
                 self._repairs.tell_doubled(queue, claims[at + 3])
         for at in range(0, len(refusals), 2):
             said = refusals[at + 1].decode(errors="replace")
-            self._standing.refuse(queues[refusals[at] - 1], BackendError(f"redis answered: {said}"))
+            self._standing.refuse(queues[refusals[at] - 1], BackendError(said))
         return Taken(tasks, looked, bool(paused), left)
 
     def _note_pauses(self, looked_at: Sequence[str], paused: Sequence[int]) -> None:

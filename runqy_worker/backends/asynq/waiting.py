@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from runqy_worker.backends.asynq.errors import OutOfMemoryError
+from runqy_worker.backends.asynq.key_types import explain
 from runqy_worker.domain.errors import BackendError, BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -272,12 +273,12 @@ class Waits:
             self.may_find = True
             return True
         if isinstance(moved, BackendError):
-            self._refused(queue, moved)
+            await self._refused(keys, moved)
             return True
         if isinstance(reply, BackendError):
             if moved is not None:
                 self._held.setdefault(queue, []).append(moved)
-            self._refused(queue, reply)
+            await self._refused(keys, reply)
             return True
         taken = self._taker.read(reply, (queue,), token, self._clock.monotonic())
         self._adopted.extend((sent_at, task) for task in taken.tasks)
@@ -287,10 +288,10 @@ class Waits:
             self._held.setdefault(queue, []).append(moved)
         return moved is not None or bool(taken.tasks)
 
-    def _refused(self, queue: str, error: BackendError) -> None:
+    async def _refused(self, keys: QueueKeys, error: BackendError) -> None:
         if isinstance(error, BackendUnavailableError):
             raise error
-        self._standing.refuse(queue, error)
+        self._standing.refuse(keys.queue, await explain(self._control, keys, error))
 
     def _next_queue(self) -> str:
         """The queue that was waited on longest ago, of those that nobody waits on; it goes to the end of the line."""
