@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runqy_worker.backends.asynq.connecting import BROKEN, join_addr, open_sentinel
-from runqy_worker.backends.asynq.errors import Refusal
+from runqy_worker.backends.asynq.subscription import listen
 from runqy_worker.domain.events import Level, Notice
 
 if TYPE_CHECKING:
@@ -14,13 +14,9 @@ if TYPE_CHECKING:
 
     from runqy_worker.backends.asynq.link import Link
     from runqy_worker.backends.asynq.options import RedisOptions
-    from runqy_worker.backends.asynq.wire import Wire
     from runqy_worker.domain.events import Listener
 
 _CHANNEL = "+switch-master"
-_PING_EVERY = 10.0
-_SILENCE = 25.0
-"""Seconds without a word, after which a Sentinel is given up: every ping is answered."""
 _TRY_AGAIN = 2.0
 
 
@@ -58,7 +54,7 @@ class Mastership:
                 options = self._options()
                 wire = await open_sentinel(options, addr, options.connect_timeout)
                 told = False
-                await self._hear(wire)
+                await listen(wire, _CHANNEL, self._hear)
             except BROKEN as error:
                 if not told:
                     text = f"Sentinel {addr} can't be heard, trying again: {str(error) or 'no answer in time'}"
@@ -66,34 +62,10 @@ class Mastership:
                 told = True
             await asyncio.sleep(_TRY_AGAIN)
 
-    async def _hear(self, wire: Wire) -> None:
-        """Until the connection is gone; raises why."""
-        loop = asyncio.get_running_loop()
-        heard_at = loop.time()
-        refused: Refusal | None = None
-
-        def hear(reply: Any) -> None:
-            nonlocal heard_at, refused
-            heard_at = loop.time()
-            if isinstance(reply, Refusal):
-                refused = reply
-                wire.abort()
-            elif reply[0] == b"message":
-                name, _host, _port, host, port = reply[2].split()
-                if name.decode() == self._options().sentinel_master:
-                    self._switch(join_addr(host, port))
-
-        wire.on_push = hear
-        try:
-            wire.send([("SUBSCRIBE", _CHANNEL)])
-            while loop.time() - heard_at < _SILENCE:
-                await asyncio.wait([wire.lost], timeout=_PING_EVERY)
-                if wire.lost.done():
-                    raise refused or wire.lost.result()
-                wire.send([("PING",)])
-            raise TimeoutError
-        finally:
-            wire.abort()
+    def _hear(self, message: bytes) -> None:
+        name, _host, _port, host, port = message.split()
+        if name.decode() == self._options().sentinel_master:
+            self._switch(join_addr(host, port))
 
     def _switch(self, addr: str) -> None:
         if addr != self._master:
