@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import psutil
+    import pytest
     from support.redis_server import RedisServer
     from support.worker_site import WorkerProcess
 
@@ -21,7 +22,7 @@ PREFIX = f"asynq:{{{QUEUE}}}:"
 
 
 class Arena(Field):
-    """A field with a ledger. Leases are 2 s long unless a scenario says otherwise.
+    """A field with a ledger, for the test that asks. Leases are 2 s long unless a scenario says otherwise.
 
     Attributes:
         long: Whether the long form is asked for.
@@ -29,10 +30,11 @@ class Arena(Field):
         ledger: What was enqueued, what was done to the system, what that explains.
     """
 
-    def __init__(self, directory: Path, server: RedisServer, scenario: str, *, long: bool, seed: int) -> None:
+    def __init__(self, request: pytest.FixtureRequest, directory: Path, server: RedisServer) -> None:
         super().__init__(directory, server)
-        self.long = long
-        self.rng = random.Random(f"{scenario}/{seed}")
+        scenario = request.node.name.removeprefix("test_").replace("_", " ")
+        self.long = request.config.getoption("--chaos-long")
+        self.rng = random.Random(f"{scenario}/{request.config.getoption('--chaos-seed')}")
         self.ledger = Ledger(scenario)
         self._batches = 0
         self._seen: list[psutil.Process] = []

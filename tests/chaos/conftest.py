@@ -35,8 +35,6 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.fixture
 def arena(request: pytest.FixtureRequest, tmp_path: Path, own_redis: RedisServer) -> Iterator[Arena]:
     """Named after the test; whatever was started is ended."""
-    scenario = request.node.name.removeprefix("test_").replace("_", " ")
-    long, seed = request.config.getoption("--chaos-long"), request.config.getoption("--chaos-seed")
-    arena = Arena(tmp_path / "arena", own_redis, scenario, long=long, seed=seed)
+    arena = Arena(request, tmp_path / "arena", own_redis)
     yield arena
     arena.close()

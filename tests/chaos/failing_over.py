@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    import pytest
     from chaos.ledger import Account
     from support.sentinel import Sentinels
     from support.worker_site import WorkerProcess
@@ -40,8 +41,8 @@ Standing = tuple[str, str]
 class FailoverArena(Arena):
     """Workers that know only the Sentinels; the test looks at the master of the moment."""
 
-    def __init__(self, directory: Path, sentinels: Sentinels, scenario: str, *, long: bool, seed: int) -> None:
-        super().__init__(directory, sentinels.nodes[0], scenario, long=long, seed=seed)
+    def __init__(self, request: pytest.FixtureRequest, directory: Path, sentinels: Sentinels) -> None:
+        super().__init__(request, directory, sentinels.nodes[0])
         self.sentinels = sentinels
         self.settings["redis"] = {
             "sentinel_master": MASTER,

@@ -31,9 +31,7 @@ def sentinels(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sentin
 
 @pytest.fixture
 def failing(request: pytest.FixtureRequest, tmp_path: Path, sentinels: Sentinels) -> Iterator[FailoverArena]:
-    scenario = request.node.name.removeprefix("test_").replace("_", " ")
-    long, seed = request.config.getoption("--chaos-long"), request.config.getoption("--chaos-seed")
-    arena = FailoverArena(tmp_path / "arena", sentinels, scenario, long=long, seed=seed)
+    arena = FailoverArena(request, tmp_path / "arena", sentinels)
     yield arena
     arena.close()
 

@@ -60,6 +60,14 @@ def began_last(arena: Arena, worker: WorkerProcess) -> list[str]:
     return [task_id for task_id, _, parent in lines if parent == str(worker.process.pid)][-1:]
 
 
+def let_another_finish(arena: Arena) -> None:
+    """One more worker does what is left; then every task is accounted for."""
+    (worker,) = arena.team(1)
+    arena.settle(seconds=1800)
+    arena.account()
+    assert worker.stop() == 0
+
+
 def test_stopped_at_random_moments_of_its_life(arena: Arena) -> None:
     repository = arena.queue("life", {"main.py": CODE.format(runs=str(arena.runs_file))}, sub_queues={"default": 1})
     arena.queues["jobs"]["deployment"]["git_url"] = str(repository.path)
@@ -74,10 +82,7 @@ def test_stopped_at_random_moments_of_its_life(arena: Arena) -> None:
         arena.ledger.injure(f"SIGTERM after {stop(worker)}")
         contents = arena.contents()
         assert (contents.active, contents.lease) == ([], [])
-    (worker,) = arena.team(1)
-    arena.settle(seconds=1800)
-    arena.account()
-    assert worker.stop() == 0
+    let_another_finish(arena)
 
 
 def test_stopped_while_tasks_outlast_the_shutdown_timeout(arena: Arena) -> None:
@@ -93,10 +98,7 @@ def test_stopped_while_tasks_outlast_the_shutdown_timeout(arena: Arena) -> None:
         assert (contents.active, contents.lease) == ([], [])
         interrupted = set(began_last(arena, worker)) & set(contents.pending)
         arena.ledger.injure("SIGTERM with a shutdown_timeout shorter than the task", interrupted)
-    (worker,) = arena.team(1)
-    arena.settle(seconds=1800)
-    arena.account()
-    assert worker.stop() == 0
+    let_another_finish(arena)
 
 
 def test_stopped_while_redis_is_away(arena: Arena, own_redis: RedisServer) -> None:
@@ -111,10 +113,7 @@ def test_stopped_while_redis_is_away(arena: Arena, own_redis: RedisServer) -> No
         own_redis.start()
         assert worker.process.wait(timeout=60) == 0, worker.log_text()[-4000:]
         arena.ledger.injure("SIGTERM while Redis was away for a moment")
-    (worker,) = arena.team(1)
-    arena.settle(seconds=1800)
-    arena.account()
-    assert worker.stop() == 0
+    let_another_finish(arena)
 
 
 def test_stopped_while_redis_is_away_for_good(arena: Arena, own_redis: RedisServer) -> None:
@@ -130,7 +129,4 @@ def test_stopped_while_redis_is_away_for_good(arena: Arena, own_redis: RedisServ
         assert worker.lines("outcomes_left")
         # Their outcomes could be told to nobody: the leases run out, and who takes them over runs them again.
         arena.ledger.injure("SIGTERM while Redis was away for longer than a worker waits", arena.in_hand(worker))
-    (worker,) = arena.team(1)
-    arena.settle(seconds=1800)
-    arena.account()
-    assert worker.stop() == 0
+    let_another_finish(arena)
