@@ -102,7 +102,8 @@ class Session:
         except ExecutorStartError as failure:
             error = str(failure)
             with contextlib.suppress(TimeoutError):  # it knows that it failed: let it say why, and end by itself
-                await asyncio.wait_for(self.wait_gone(), LAST_WORDS)
+                async with asyncio.timeout(LAST_WORDS):
+                    await self.wait_gone()
             await self._give_up()
         except asyncio.CancelledError:
             self._ready.cancel()
