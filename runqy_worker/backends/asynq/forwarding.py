@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.events import Listener
 
-_BATCH = 100
-_MOST_ROUNDS = 100
+_BATCH = 250
+"""Tasks per set that one call moves: Redis does nothing else meanwhile, for less than a millisecond."""
+_MOST_ROUNDS = 40
 _LOOK_AGAIN = (0.8, 1.0)
 """Seconds after which to look again although nothing known is due: someone may have scheduled an earlier task."""
 

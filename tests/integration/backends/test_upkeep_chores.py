@@ -65,10 +65,10 @@ async def test_due_tasks_of_both_sets_become_pending(world: World) -> None:
 
 
 async def test_more_than_one_batch_is_forwarded_at_once(world: World) -> None:
-    for number in range(250):
+    for number in range(600):
         world.put(f"t{number:03}", "scheduled", number + 1)
     await world.upkeep().run()
-    assert world.pending() == [f"t{number:03}" for number in range(250)]
+    assert world.pending() == [f"t{number:03}" for number in range(600)]
 
 
 async def test_the_next_look_is_when_the_earliest_is_due(world: World) -> None:

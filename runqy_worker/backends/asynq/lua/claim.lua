@@ -54,6 +54,14 @@ local function is_elsewhere(id, state, base)
   return SETS[state] and call('ZSCORE', base .. state, id)
 end
 
+-- When the lease of the i-th task of a queue ends, in Unix seconds: each is a microsecond longer than the one before, so that
+-- they are recovered in this order. The fraction, never zero, tells ours from asynq's. Whole numbers are put together
+-- because to format a floating-point one costs as much as a command.
+local function lease_end(i)
+  local micros = expiry % 1000 * 1000 + i
+  return string.format('%d.%06d5', math.floor(expiry / 1000) + math.floor(micros / 1000000), micros % 1000000)
+end
+
 -- Puts back those that would make the answer too long to arrive in time.
 local function put_back(ids, base)
   for i = #ids, 1, -1 do
@@ -101,12 +109,11 @@ local function hand_out(taken, known, index, base)
       leased[#leased + 1] = id
     end
   end
-  -- Each lease is a microsecond longer than the one before, so that they are recovered in this order. They are added from
-  -- the last to the first: Redis searches a small set from its front, which is where each then goes.
+  -- From the last to the first: Redis searches a small set from its front, which is where each then goes.
   for last = #leased, 1, -CHUNK do
     local scores = {}
     for i = last, math.max(1, last - CHUNK + 1), -1 do
-      scores[#scores + 1] = string.format('%.7f', expiry / 1000 + (i + 0.5) / 1000000) -- a fraction tells ours from asynq's
+      scores[#scores + 1] = lease_end(i)
       scores[#scores + 1] = leased[i]
     end
     call('ZADD', lease, unpack(scores))
@@ -122,6 +129,10 @@ end
 local function visit(index, pending)
   local base = string.sub(pending, 1, -8)
   local active, lease, prefix = base .. 'active', base .. 'lease', base .. 't:'
+  local moved = adopt and just_moved(active, lease, prefix)
+  local paused = call('EXISTS', base .. 'paused') == 1
+  if paused then paused_ones[#paused_ones + 1] = index end
+  if adopt and not moved then return end -- the wait was in vain, as most waits of an idle worker are
   local said = refusal(base)
   if said then
     refusals[#refusals + 1] = index
@@ -154,15 +165,8 @@ local function visit(index, pending)
     end
   end
 
-  local paused = call('EXISTS', base .. 'paused') == 1
-  if paused then paused_ones[#paused_ones + 1] = index end
-
-  local known, held = #taken, {}
+  local known, held = #taken, { moved or nil }
   for i = 6 + unanswered, #ARGV do held[#held + 1] = ARGV[i] end
-  if adopt then
-    held[1] = just_moved(active, lease, prefix)
-    if not held[1] then return end
-  end
   for i = 1, #held do
     local id = held[i]
     if adopt or (not call('ZSCORE', lease, id) and call('LPOS', active, id)) then

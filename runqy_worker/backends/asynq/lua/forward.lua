@@ -46,7 +46,7 @@ for set = 1, 2 do
     end
   end
   if #ready > 0 then redis.call('LPUSH', KEYS[3], unpack(ready)) end
-  if #due > 0 then redis.call('ZREM', KEYS[set], unpack(due)) end
+  if #due > 0 then redis.call('ZREMRANGEBYRANK', KEYS[set], 0, #due - 1) end -- they are its first
   local first = redis.call('ZRANGE', KEYS[set], 0, 0, 'WITHSCORES')[2]
   if first then
     next_due = math.min(next_due or tonumber(first), tonumber(first))

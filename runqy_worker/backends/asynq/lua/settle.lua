@@ -28,7 +28,7 @@ for i = 1, 6 do
   end
 end
 
-local flags, gone, ended, released = {}, {}, {}, {}
+local flags, gone, records, ended, released = {}, {}, {}, {}, {}
 local processed, failed, archives = 0, 0, 0
 
 local function flush(command, key, items)
@@ -46,11 +46,9 @@ local function unlock(unique, id)
   if unique ~= '' and call('GET', unique) == id then call('DEL', unique) end
 end
 
--- The runqy server's record of the task's queue goes with the task, unless another queue has the same id by now.
 local function forget(id)
   gone[#gone + 1] = prefix .. id
-  local lookup = 'asynq:t:' .. id
-  if call('HGET', lookup, 'queue') == queue then gone[#gone + 1] = lookup end
+  records[#records + 1] = 'asynq:t:' .. id
 end
 
 -- Those that end are among the oldest of their like, at the end of the list; short tasks beside many long ones are not.
@@ -68,13 +66,21 @@ local function has_ended(id)
   return false
 end
 
+local starts, ids = {}, {}
 local at = 5
 while at <= #ARGV do
-  local op, id = ARGV[at], ARGV[at + 1]
-  local key = prefix .. id
+  starts[#starts + 1] = at
+  ids[#ids + 1] = ARGV[at + 1]
+  at = at + WIDTH[ARGV[at]]
+end
+local leases = #ids > 0 and call('ZMSCORE', lease, unpack(ids))
+
+for number, id in ipairs(ids) do
+  local at = starts[number]
+  local op, key = ARGV[at], prefix .. id
   local ours = redis.pcall('HGET', key, 'token') == ARGV[at + 2]
   if ours then
-    local held = call('ZSCORE', lease, id)
+    local held = leases[number]
     ours = held and string.find(held, '.', 1, true)
     -- Token and lease are proof enough if somebody else broke the list, but each task ends once in a batch.
     if ours and not take_from_active(id) then ours = not has_ended(id) end
@@ -126,7 +132,6 @@ while at <= #ARGV do
       released[#released + 1] = id
     end
   end
-  at = at + WIDTH[op]
 end
 
 for i = #released, 1, -1 do call('RPUSH', pending, released[i]) end -- the first of the batch is first in line
@@ -152,6 +157,14 @@ if archives > 0 and limit > 0 then
       unlock(call('HGET', prefix .. trimmed[i], 'unique_key') or '', trimmed[i])
       forget(trimmed[i])
     end
+  end
+end
+
+-- The runqy server's record of a task's queue goes with the task, unless another queue has the same id by now. Tasks that
+-- did not come through that server have none, which one call for all of them tells.
+if #records > 0 and call('EXISTS', unpack(records)) > 0 then
+  for _, record in ipairs(records) do
+    if redis.pcall('HGET', record, 'queue') == queue then gone[#gone + 1] = record end
   end
 end
 
