@@ -197,6 +197,7 @@ class FakeBackend:
         for settlement in settlements:
             if settlement.action is Action.RELEASE:
                 self.pending.insert(0, settlement.task)
+                self._arrival.set()
         return [settlement.task.id not in self.void for settlement in settlements]
 
     async def upkeep(self) -> float:

@@ -35,13 +35,17 @@ STEPS = 250
 
 
 def places(harness: AsynqHarness) -> dict[str, list[str]]:
-    """Where each id is listed, besides its lease."""
+    """Where each id is listed, besides its lease. Looked at in one instant: what was sent before may arrive late."""
+    lists, sets = ("pending", "active"), ("retry", "scheduled", "completed", "archived")
+    with harness.db.pipeline(transaction=True) as look:
+        for name in lists:
+            look.lrange(KEYS.prefix + name, 0, -1)
+        for name in sets:
+            look.zrange(KEYS.prefix + name, 0, -1)
+        listed = look.execute()
     found: dict[str, list[str]] = {}
-    for name in ("pending", "active"):
-        for ident in harness.db.lrange(KEYS.prefix + name, 0, -1):
-            found.setdefault(ident.decode(), []).append(name)
-    for name in ("retry", "scheduled", "completed", "archived"):
-        for ident in harness.db.zrange(KEYS.prefix + name, 0, -1):
+    for name, idents in zip((*lists, *sets), listed, strict=True):
+        for ident in idents:
             found.setdefault(ident.decode(), []).append(name)
     return found
 

@@ -38,7 +38,10 @@ async def test_never_more_than_the_free_slots_are_claimed_for_long_tasks(running
         assert [task.id for task in bench.backend.pending] == ["d", "e"]
 
 
-async def test_short_tasks_are_prefetched_and_each_runs_once(running_engine: MakeEngine) -> None:
+async def test_short_tasks_are_prefetched_and_each_runs_once(
+    running_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runqy_worker.engine.flow.PATIENCE", 60.0)  # a machine that stands still gives none back
     async with running_engine() as bench:
         bench.executor.end_after()
         ids = [f"t{n}" for n in range(2000)]
