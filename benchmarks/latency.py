@@ -69,11 +69,11 @@ def measure(bench: Bench) -> list[Figure]:
         Figure(NAME, "Redis commands of an idle worker", "per s", [idle.commands]),
         Figure(NAME, "CPU of an idle worker", "ms/s", [idle.daemon]),
     ]
-    return figures + among_many(bench, bare, each)
+    return figures + among_many(bench, each)
 
 
-def among_many(bench: Bench, bare: Sequence[float], each_alone: float) -> list[Figure]:
-    """The same with many workers on one queue, each in a place of its own."""
+def among_many(bench: Bench, each_alone: float) -> list[Figure]:
+    """The same with many workers on one queue, each in a place of its own; then with as many bare loops."""
     count = min(bench.amounts.idle_workers, int(cpu.available() / _EACH_MIB))
     if count < bench.amounts.idle_workers:
         say(f"latency: memory for {count} idle workers only")
@@ -81,15 +81,23 @@ def among_many(bench: Bench, bare: Sequence[float], each_alone: float) -> list[F
         return []
     crowd = bench.directory / "crowd"
     places = [site.prepare(crowd, bench.addr, f"member-{n}", parent="crowd") for n in range(count)]
+    queue = places[0].queues[0]
     say(f"latency: starting {count} workers")
     with site.workers(places, 1, at_once=3) as daemons:
+        command = places[0].child_command()
         idle = at_rest(bench, [daemon.pid for daemon in daemons])
-        samples, each = counted(bench, places[0].queues[0], idle)
+        samples, each = counted(bench, queue, idle)
         connections = bench.connections() / count
         say(f"latency, {count} idle workers: p50 {quantile(samples, 0.5):.2f} ms, p99 {quantile(samples, 0.99):.2f} ms")
-    among = f"{count} idle workers"
+    say(f"latency: starting {count} bare loops")
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(bare_loop(bench, queue, command))
+        bare = sample(bench, queue, bench.amounts.samples, gap=GAP)
+    among, loops = f"{count} idle workers", f"{count} bare loops"
     return [
-        *distribution(NAME, f"enqueue to settled, {among}", samples, p50=P50, p99=P99, bare=bare),
+        Figure(NAME, f"enqueue to settled, {loops}, p50", "ms", quantiles(bare), value=quantile(bare, 0.5)),
+        *distribution(NAME, f"enqueue to settled, {among}", samples, p50=P50, p99=P99, bare=bare, beside=loops),
         Figure(
             NAME,
             f"Redis commands for one task, {among}",
@@ -105,18 +113,24 @@ def among_many(bench: Bench, bare: Sequence[float], each_alone: float) -> list[F
 
 
 def distribution(
-    family: str, name: str, samples: Sequence[float], *, p50: float, p99: float, bare: Sequence[float] = ()
+    family: str,
+    name: str,
+    samples: Sequence[float],
+    *,
+    p50: float,
+    p99: float,
+    bare: Sequence[float] = (),
+    beside: str = BARE,
 ) -> list[Figure]:
     """The two figures of a distribution; the first one's `rounds` hold 201 quantiles, from the least to the most."""
-    beside = quantiles(bare) if bare else []
     return [
         Figure(
             family,
             f"{name}, {label}",
             "ms",
             quantiles(samples) if share == 0.5 else [quantile(samples, share)],
-            [quantile(beside, share)] if beside else (),
-            f"{BARE}, {label}" if beside else "",
+            [quantile(bare, share)] if bare else (),
+            f"{beside}, {label}" if bare else "",
             at_most(most),
             value=quantile(samples, share),
         )
