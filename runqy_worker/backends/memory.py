@@ -374,6 +374,9 @@ class MemoryBackend:
             self.store.subscribe(on_cancel, listening=False)
 
     async def is_empty(self) -> bool:
-        """Whether nothing is pending, scheduled or waiting for a retry in any of the queues."""
+        """Whether nothing is pending, scheduled or waiting for a retry in any of the queues, or in our hands."""
         waiting = {"pending", "scheduled", "retry"}
-        return not any(task.queue in self.queues and task.state in waiting for task in self.store.tasks.values())
+        return not any(
+            task.queue in self.queues and (task.state in waiting or task.token.startswith(f"{self._owner}/"))
+            for task in self.store.tasks.values()
+        )

@@ -53,7 +53,7 @@ class Backend(Protocol):
         """Call `on_cancel(task_id)` for each cancellation that is asked for. Runs until cancelled."""
 
     async def is_empty(self) -> bool:
-        """Whether nothing is pending, scheduled or waiting for a retry (for `--burst`)."""
+        """Whether nothing is pending, scheduled, waiting for a retry, or in this backend's hands (for `--burst`)."""
 
     async def close(self) -> None:
         """Disconnect. Nothing may be called afterwards."""

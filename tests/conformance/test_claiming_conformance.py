@@ -145,12 +145,13 @@ async def test_due_tasks_become_claimable(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "scheduled", "retry"])
-async def test_a_backend_is_empty_when_nothing_waits(harness: Harness, state: str) -> None:
+async def test_a_backend_is_empty_when_nothing_waits_or_is_in_hand(harness: Harness, state: str) -> None:
     backend = await harness.backend("jobs.a", "jobs.b")
     assert await backend.is_empty()
     harness.enqueue("jobs.b", delay=900 if state == "scheduled" else 0)
     if state == "retry":
         [task] = await backend.claim(1)
-        assert await backend.is_empty()
+        assert not await backend.is_empty()
+        assert await (await harness.backend("jobs.b")).is_empty()
         await backend.settle([Settlement(task, Action.RETRY, retry_at=time.time() + 10**9, error="x")])
     assert not await backend.is_empty()

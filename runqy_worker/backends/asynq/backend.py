@@ -23,7 +23,7 @@ from runqy_worker.backends.asynq.timekeeping import learn_time
 from runqy_worker.backends.asynq.upkeep import Upkeep
 from runqy_worker.backends.asynq.waiting import Waits
 from runqy_worker.domain.clock import SharedClock
-from runqy_worker.domain.errors import BackendError, BackendUnavailableError
+from runqy_worker.domain.errors import BackendError
 
 if TYPE_CHECKING:
     import random
@@ -232,16 +232,8 @@ class AsynqBackend:
             await asyncio.gather(*work, return_exceptions=True)
 
     async def is_empty(self) -> bool:
-        """Whether nothing is pending, scheduled or waiting for a retry in any of the queues that can be served."""
-        commands: list[tuple[str, str]] = []
-        for queue in self.queues:
-            keys = self._keys_of(queue)
-            commands += (("LLEN", keys.pending), ("ZCARD", keys.scheduled), ("ZCARD", keys.retry))
-        replies = await self._claims.pipeline(commands, keep_errors=True) if commands else []
-        unavailable = next((reply for reply in replies if isinstance(reply, BackendUnavailableError)), None)
-        if unavailable is not None:
-            raise unavailable
-        return not any(reply for reply in replies if isinstance(reply, int))
+        """Whether nothing waits in any of the queues, nor is in our hands, on its way to us included."""
+        return await self._claimer.is_empty()
 
     async def close(self) -> None:
         """End all waits and disconnect. What they held is found by the sweep unless `stop_waiting` came before."""

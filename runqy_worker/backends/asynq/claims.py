@@ -92,6 +92,17 @@ class Claimer:
             await self._clear_up(held, 0)
             await self._repairs.run()
 
+    async def is_empty(self) -> bool:
+        """Whether nothing waits in any of the queues, and nothing of theirs is ours or on its way to us.
+
+        Raises:
+            BackendUnavailableError: Redis can't be reached now.
+        """
+        queues = self.priorities.queues
+        if not queues:
+            return True
+        return bool(await self._link.call(*self._taker.is_empty(queues)))
+
     async def _release_unused(self) -> None:
         """Give back what waits claimed in vain; what got no answer is sent again the next time."""
         unused = self._waits.unused

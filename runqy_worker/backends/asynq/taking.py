@@ -66,6 +66,7 @@ class Taker:
         self._owner = owner
         self._lease_ms = int(lease_seconds * 1000)
         self._script = load("claim")
+        self._is_empty = load("is_empty")
         self._count = 0
 
     def new_token(self) -> str:
@@ -87,6 +88,10 @@ class Taker:
         """Take first what unanswered claims took and what waits hold, up to `want` in all; give back the rest."""
         arguments: tuple[Arg, ...] = (want, token, self._lease_ms, 0, len(unanswered), *unanswered, *held)
         return self._script.command((self._keys_of(queue).pending,), arguments)
+
+    def is_empty(self, queues: Sequence[str]) -> tuple[Arg, ...]:
+        """To ask whether nothing waits in these queues, nor is held under a token of ours."""
+        return self._is_empty.command([self._keys_of(queue).pending for queue in queues], (self._owner,))
 
     def went_unanswered(self, queues: Sequence[str], token: str) -> None:
         """A call got no answer, or one that came too late to be trusted."""

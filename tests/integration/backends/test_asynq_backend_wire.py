@@ -350,7 +350,15 @@ async def test_weights_and_storing_of_results_can_change(harness: AsynqHarness) 
     assert harness.look(QUEUE, task_id).result is None
     assert await backend.upkeep() >= 0
     harness.enqueue(QUEUE)
+    assert await backend.settle([Settlement(new, Action.COMPLETE)]) == [True]
     assert await backend.is_empty()
+
+
+async def test_what_a_wait_has_just_moved_is_not_overlooked(harness: AsynqHarness) -> None:
+    backend = await harness.backend(QUEUE)
+    harness.enqueue(QUEUE)
+    harness.db.lmove(KEYS.pending, KEYS.active, "RIGHT", "LEFT")
+    assert not await backend.is_empty()
 
 
 async def test_what_a_wait_on_a_removed_queue_gets_is_given_back(harness: AsynqHarness) -> None:
