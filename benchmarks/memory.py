@@ -21,7 +21,7 @@ EVERYTHING = "runqy_worker"
 STEPS: dict[str, tuple[str, ...]] = {
     "Python itself": (),
     "asyncio": ("asyncio",),
-    "the Redis client with hiredis": ("hiredis", "redis.asyncio"),
+    "hiredis": ("hiredis",),
     "msgspec": ("msgspec",),
     "psutil": ("psutil",),
     "PyYAML": ("yaml",),

@@ -66,9 +66,9 @@ def requests(client: redis.Redis, host: str, port: int, seconds: float) -> dict[
 
     What scripts do inside is left out. MONITOR itself costs Redis much, so measure nothing else meanwhile.
     """
-    names = {str(entry["addr"]): str(entry["name"]) for entry in client.client_list()}
+    names = _names(client)
     scripts = script_names()
-    counts: Counter[str] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     with socket.create_connection((host, port)) as connection:
         connection.sendall(b"MONITOR\r\n")
         connection.settimeout(1.0)
@@ -84,10 +84,19 @@ def requests(client: redis.Redis, host: str, port: int, seconds: float) -> dict[
                 found = _LINE.match(line)
                 if found is None or found[1] == b"lua":
                     continue
-                kind = names.get(found[1].decode(), "").removeprefix("runqy-worker:").partition("-")[0]
                 command = found[2].decode(errors="replace").upper()
                 if command == "EVALSHA" and found[3] is not None:
                     command = scripts.get(found[3].decode(), "script")
-                counts[f"{kind or 'other'} {command}"] += 1
+                counts[found[1].decode(), command] += 1
         elapsed = time.monotonic() - began
-    return {name: round(count / elapsed, 2) for name, count in counts.most_common()}
+    names |= _names(client)  # those that connected meanwhile
+    total: Counter[str] = Counter()
+    for (address, command), count in counts.items():
+        kind = names.get(address, "").removeprefix("runqy-worker:").partition("-")[0]
+        total[f"{kind or 'other'} {command}"] += count
+    return {name: round(count / elapsed, 2) for name, count in total.most_common()}
+
+
+def _names(client: redis.Redis) -> dict[str, str]:
+    """The address of each connection -> its name."""
+    return {str(entry["addr"]): str(entry["name"]) for entry in client.client_list()}

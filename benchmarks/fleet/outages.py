@@ -36,10 +36,11 @@ def restart(server: FleetRedis, kind: Kind, workers: int, *, away: float, rate: 
             time.sleep(SETTLING)
             with Feed(server, rate):
                 time.sleep(2)
-                server.stop(keep=True)
+                server.put_down()
                 time.sleep(away)
                 fleet.total()
-                back = server.start()
+                server.start()
+                back = server.loaded_at()
                 with meter.measured(client) as span:
                     time.sleep(_WATCHED)
                 report = fleet.total()

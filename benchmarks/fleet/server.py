@@ -1,18 +1,16 @@
-"""The Redis that the fleet works on: its own process, many connections allowed, can be stopped and started again."""
+"""The Redis that the fleet works on: many connections allowed, can be stopped and started again."""
 
 from __future__ import annotations
 
 import resource
-import subprocess
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from runqy_worker.development.embedded_redis import EmbeddedRedis, find_redis_server
-from runqy_worker.executors.guard import die_with_parent
+from runqy_worker.development.embedded_redis import EmbeddedRedis
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,74 +27,35 @@ def raise_limits() -> int:
     return hard
 
 
-class FleetRedis:
-    """Starts on entry on a free port, stops on exit. Keeps nothing on disk, except over `stop(keep=True)`."""
+class FleetRedis(EmbeddedRedis):
+    """Keeps nothing on disk, except from `put_down` to `start`."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
-
-    @property
-    def addr(self) -> str:
-        """host:port."""
-        return f"127.0.0.1:{self.port}"
+        super().__init__(directory, maxclients=MAX_CLIENTS)
 
     def client(self) -> redis.Redis:
         """A connection for measuring, which tries nothing twice."""
         retry = Retry(NoBackoff(), 0)
         return redis.Redis(host="127.0.0.1", port=self.port, client_name="bench", retry=retry)
 
-    def start(self) -> float:
-        """Start it; returns the monotonic second at which it first answered a command."""
-        options: dict[str, Any] = {
-            "port": self.port,
-            "bind": "127.0.0.1",
-            "dir": self._directory,
-            "save": "",
-            "appendonly": "no",
-            "maxclients": MAX_CLIENTS,
-        }
-        settings = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-        with (self._directory / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(find_redis_server()), *settings],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - calls prctl and nothing else
-            )
-        return self._answers_since()
-
-    def stop(self, *, keep: bool = False) -> None:
-        """End it; with `keep` the next `start` finds the data again."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if keep:
-            with self.client() as client:
-                client.shutdown(save=True)
-        else:
-            process.kill()
-        process.wait(timeout=_LONGEST)
-
-    def __enter__(self) -> Self:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        with EmbeddedRedis(self._directory / "port") as scout:  # its port is free once it is gone
-            self.port = scout.port
-        self.start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
+    def put_down(self) -> None:
+        """End it in an orderly way; the next `start` finds the data again."""
+        with self.client() as client:
+            client.shutdown(save=True)
         self.stop()
 
-    def _answers_since(self) -> float:
+    def loaded_at(self) -> float:
+        """The monotonic second, from about now on, at which it first answers a command about its data.
+
+        Raises:
+            TimeoutError: It still loads them after a minute.
+        """
         deadline = time.monotonic() + _LONGEST
-        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
+        while time.monotonic() < deadline:
             try:
                 with self.client() as client:
                     client.ping()
                 return time.monotonic()
             except redis.RedisError:
                 time.sleep(_POLL)
-        raise RuntimeError(f"redis-server did not start; see {self._directory / 'redis.log'}")
+        raise TimeoutError(f"redis-server at {self.addr} did not load its data within {_LONGEST:g} s")

@@ -45,13 +45,17 @@ class EmbeddedRedis:
 
     Args:
         directory: For its working directory and log; made if missing.
+        settings: More of Redis' settings, by name.
+
+    Attributes:
+        port: The port it listens on; 0 until started. Started again it listens there again.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **settings: object) -> None:
         self._directory = directory
+        self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
-        """The port it listens on; 0 until started."""
 
     @property
     def addr(self) -> str:
@@ -71,8 +75,9 @@ class EmbeddedRedis:
         """
         binary = find_redis_server()
         self._directory.mkdir(parents=True, exist_ok=True)
+        known = self.port
         for _ in range(TRIES):
-            self.port = _free_port()
+            self.port = known or _free_port()
             self._launch(binary)
             if self._wait_until_up():
                 return
@@ -105,7 +110,7 @@ class EmbeddedRedis:
 
     def _launch(self, binary: Path) -> None:
         options = {"port": self.port, "bind": "127.0.0.1", "dir": self._directory, "save": "", "appendonly": "no"}
-        settings = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        settings = [text for name, value in (options | self._settings).items() for text in (f"--{name}", str(value))]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(binary), *settings],

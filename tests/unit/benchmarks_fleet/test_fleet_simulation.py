@@ -62,7 +62,7 @@ def test_tasks_of_killed_workers_are_counted_when_they_run_again(server: FleetRe
 def test_the_feed_goes_on_after_redis_came_back(server: FleetRedis) -> None:
     with Feed(server, 200) as feed, server.client() as client:
         _wait_for_more(feed, 0)
-        server.stop(keep=True)
+        server.put_down()
         server.start()
         before = feed.sent
         _wait_for_more(feed, before)
