@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RESULTS ?= benchmarks/results/$(shell nproc)-cores.json
 SEED ?= 1
+# Tests at once. Most of their time they wait, for processes to start and for leases to run out.
+JOBS ?= 4
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit chaos lint format bench bench-quick bench-check bench-fleet docs lock wheel clean
@@ -38,14 +41,14 @@ demo: $(VENV)/.runtime  ## Run the whole thing once: Redis, control server, work
 	$(BIN)/python -m runqy_worker.development.demo
 
 test: $(VENV)/.tests $(VENV)/.go lint  ## Lint, type-check and test everything that needs no booted host
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 unit: $(VENV)/.tests  ## Only the quick tests
 	$(BIN)/python -m pytest tests/unit
 
 chaos: $(VENV)/.tests $(VENV)/.go  ## Injure a running system for a long time, and account for every task. SEED=1
 	rm -rf build/chaos
-	RUNQY_CHAOS_REPORTS=$(CURDIR)/build/chaos $(BIN)/python -m pytest tests/chaos --chaos-long --chaos-seed $(SEED)
+	RUNQY_CHAOS_REPORTS=$(CURDIR)/build/chaos $(PYTEST) tests/chaos --chaos-long --chaos-seed $(SEED)
 	PYTHONPATH=tests $(BIN)/python -m chaos.summary build/chaos --seed $(SEED)
 
 lint: $(VENV)/.tests  ## Style, types and import contracts

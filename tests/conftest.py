@@ -12,11 +12,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+LONGEST_BUILD = 600
+"""Seconds, on a machine that is busy with other tests."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What `make chaos` asks for; the options must be known before tests/chaos is looked at."""
     group = parser.getgroup("chaos")
     group.addoption("--chaos-long", action="store_true", help="run the long forms of tests/chaos")
     group.addoption("--chaos-seed", type=int, default=1, help="what the random choices of tests/chaos begin with")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that needs the Go program also compiles it, with everything that it stands on."""
+    for item in items:
+        if item.get_closest_marker("interop") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONGEST_BUILD))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--chaos-long"):
         for item in items:
             if item.nodeid.startswith(HERE):
-                item.add_marker(pytest.mark.timeout(LONGEST))
+                item.add_marker(pytest.mark.timeout(LONGEST), append=False)
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conformance.backend_harness import AsynqHarness
+from support.fakes import eventually
 
 from runqy_worker.backends.asynq.codec import TaskMessage, decode_message, encode_headers
 from runqy_worker.backends.asynq.keys import QueueKeys, day_of, lookup_key
-from runqy_worker.config.model import LifecycleConfig
+from runqy_worker.config.model import LeaseConfig, LifecycleConfig
 from runqy_worker.domain.settlement import Action, Settlement
 
 if TYPE_CHECKING:
@@ -352,6 +353,26 @@ async def test_weights_and_storing_of_results_can_change(harness: AsynqHarness) 
     harness.enqueue(QUEUE)
     assert await backend.settle([Settlement(new, Action.COMPLETE)]) == [True]
     assert await backend.is_empty()
+
+
+async def test_waits_in_vain_cost_redis_little(harness: AsynqHarness) -> None:
+    backend = await harness.backend(QUEUE, lease=LeaseConfig(duration=0.5))
+    await backend.claim(1)
+    harness.db.config_resetstat()
+    wait = asyncio.ensure_future(backend.wait())
+    await eventually(lambda: calls(harness).get("evalsha", 0) >= 3)
+    wait.cancel()
+    await asyncio.gather(wait, return_exceptions=True)
+    counts = calls(harness)
+    waits = counts.pop("evalsha")
+    assert counts.pop("blmove") - waits in {0, 1}
+    assert {name for name, count in counts.items() if count >= waits} == {"time", "lrange", "exists"}
+
+
+def calls(harness: AsynqHarness) -> dict[str, int]:
+    """What Redis was asked for, beside what asks for that."""
+    stats = harness.db.info("commandstats")
+    return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items() if "info" not in name}
 
 
 async def test_what_a_wait_has_just_moved_is_not_overlooked(harness: AsynqHarness) -> None:
