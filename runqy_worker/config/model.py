@@ -161,7 +161,7 @@ class LogConfig:
     """What is logged and how."""
 
     level: str = setting("info", "Least severity shown.", env="RUNQY_LOG_LEVEL", choices=("debug", "info", "warning", "error"))
-    format: str = setting("auto", "`console`, `json`, `journal` (syslog prefixes); `auto` looks at where the output goes.", env="RUNQY_LOG_FORMAT", choices=("auto", "console", "json", "journal"))
+    format: str = setting("auto", "`console`, `json`, `journal` (fields of their own in systemd's journal); `auto` looks at where the output goes.", env="RUNQY_LOG_FORMAT", choices=("auto", "console", "json", "journal"))
     task_lines: float = setting(20.0, "Lines about single tasks per second before they are summarised; failures are always shown.", kind="float", env="RUNQY_LOG_TASK_LINES", minimum=0)
 
 

@@ -1,4 +1,4 @@
-"""The three forms of a log line: for people, for collectors, for the journal."""
+"""The forms of a log line: for people, for collectors, for the journal."""
 
 from __future__ import annotations
 
@@ -94,14 +94,26 @@ class JournalFormatter(_LineFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The whole entry; each line has its prefix, so that none can claim another priority."""
-        prefix = f"<{_priority(record.levelno)}>"
+        prefix = f"<{syslog_priority(record.levelno)}>"
         message = self._message(record)
         head, _, rest = message.partition("\n")
         text = folded(head) + self._pairs(record, message) + folded("\n" + rest if rest else "")
         return prefix + (text + folded(self._trace(record))).replace("\n", "\n" + prefix)
 
 
-def _priority(level: int) -> int:
+class JournalText(_LineFormatter):
+    """What `journalctl` shows of an entry whose facts are fields of their own: the text, and what it does not tell."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The whole text, on as many lines as it has."""
+        message = record.getMessage()
+        if source_of(record) != WORKER:
+            return message
+        head, line_break, rest = message.partition("\n")
+        return head + self._pairs(record, message) + line_break + rest + self._trace(record)
+
+
+def syslog_priority(level: int) -> int:
     """The syslog priority of a logging level."""
     for floor, priority in ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6)):
         if level >= floor:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from runqy_worker.telemetry.formats import ConsoleFormatter, JournalFormatter, JsonFormatter
+from runqy_worker.telemetry.journal import SOCKET, JournalHandler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,16 +20,22 @@ if TYPE_CHECKING:
 LOGGER_NAME = "runqy_worker"
 
 
-class _OurHandler(logging.StreamHandler[TextIO]):
-    """Marked as ours, so that configuring a second time replaces it and nobody else's.
+@dataclass(slots=True)
+class _Setup:
+    """What `configure_logging` did.
 
     Attributes:
+        handler: Ours; configuring a second time replaces it and nobody else's.
         users: How many configured it and did not release it yet.
         before: Level and `propagate` of the logger before the first of them.
     """
 
-    users = 0
-    before = (logging.NOTSET, True)
+    handler: logging.Handler
+    users: int
+    before: tuple[int, bool]
+
+
+_setups: dict[logging.Logger, _Setup] = {}
 
 
 def configure_logging(log: LogConfig, *, stream: TextIO | None = None) -> logging.Logger:
@@ -39,15 +48,13 @@ def configure_logging(log: LogConfig, *, stream: TextIO | None = None) -> loggin
         log: Level and format.
         stream: Where lines go; stderr when None.
     """
-    target = sys.stderr if stream is None else stream
     logger = logging.getLogger(LOGGER_NAME)
     root = logging.getLogger()
-    handler = _OurHandler(target)
-    former = _ours(logger)
-    handler.users = former.users + 1 if former else 1
-    handler.before = former.before if former else (logger.level, logger.propagate)
-    _remove(former)
-    handler.setFormatter(make_formatter(log.format, target))
+    handler = make_handler(log.format, sys.stderr if stream is None else stream)
+    setup = _setups.setdefault(logger, _Setup(handler, 0, (logger.level, logger.propagate)))
+    _remove(setup.handler)
+    setup.handler = handler
+    setup.users += 1
     logger.addHandler(handler)
     logger.setLevel(log.level.upper())
     logger.propagate = False
@@ -59,24 +66,35 @@ def configure_logging(log: LogConfig, *, stream: TextIO | None = None) -> loggin
 def release_logging() -> None:
     """Undo one `configure_logging`; with the last one the loggers are as they were before."""
     logger = logging.getLogger(LOGGER_NAME)
-    handler = _ours(logger)
-    if handler is None:
+    setup = _setups.get(logger)
+    if setup is None:
         return
-    handler.users -= 1
-    if handler.users == 0:
-        _remove(handler)
-        logger.setLevel(handler.before[0])
-        logger.propagate = handler.before[1]
+    setup.users -= 1
+    if setup.users == 0:
+        del _setups[logger]
+        _remove(setup.handler)
+        logger.setLevel(setup.before[0])
+        logger.propagate = setup.before[1]
 
 
-def _ours(logger: logging.Logger) -> _OurHandler | None:
-    return next((handler for handler in logger.handlers if isinstance(handler, _OurHandler)), None)
+def _remove(handler: logging.Handler) -> None:
+    logging.getLogger(LOGGER_NAME).removeHandler(handler)
+    logging.getLogger().removeHandler(handler)
+    handler.close()
 
 
-def _remove(handler: _OurHandler | None) -> None:
-    if handler is not None:
-        logging.getLogger(LOGGER_NAME).removeHandler(handler)
-        logging.getLogger().removeHandler(handler)
+def make_handler(name: str, stream: TextIO, *, environ: Mapping[str, str] = os.environ) -> logging.Handler:
+    """The handler for the form called `auto`, `console`, `json` or `journal`, and lines that go to `stream`.
+
+    What is for the journal goes there field by field, over its own socket; where there is none, as lines with syslog's
+    priorities.
+    """
+    for_journal = name == "journal" or (name == "auto" and goes_to_journal(stream, environ))
+    if for_journal and Path(SOCKET).is_socket():
+        return JournalHandler()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(make_formatter(name, stream, environ))
+    return handler
 
 
 def make_formatter(

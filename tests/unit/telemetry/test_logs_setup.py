@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pty
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from support.tools import missing
 
 from runqy_worker.config.model import LogConfig
 from runqy_worker.telemetry.formats import ConsoleFormatter, JournalFormatter, JsonFormatter
-from runqy_worker.telemetry.logs import configure_logging, make_formatter, wants_colour
+from runqy_worker.telemetry.journal import JournalHandler
+from runqy_worker.telemetry.logs import configure_logging, make_formatter, make_handler, wants_colour
 
 
 def test_it_writes_in_the_configured_form_from_the_configured_level(restored_logging: io.StringIO) -> None:
@@ -63,6 +65,18 @@ def test_auto_means_journal_only_when_this_very_stream_goes_there() -> None:
         assert isinstance(make_formatter("auto", other, environ), ConsoleFormatter)
         assert isinstance(make_formatter("auto", stream, {}), ConsoleFormatter)
         assert isinstance(make_formatter("json", stream, environ), JsonFormatter)
+
+
+def test_the_journal_is_written_to_directly_where_it_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "socket"
+    monkeypatch.setattr("runqy_worker.telemetry.logs.SOCKET", str(path))
+    without = make_handler("journal", io.StringIO())
+    assert isinstance(without.formatter, JournalFormatter)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(path))
+        handler = make_handler("journal", io.StringIO())
+        handler.close()
+    assert isinstance(handler, JournalHandler)
 
 
 def test_auto_on_a_stream_without_a_descriptor_means_console() -> None:
