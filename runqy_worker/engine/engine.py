@@ -105,6 +105,10 @@ class Engine:
         """Set once the executor gave up keeping its process alive."""
         return self._flow.degraded
 
+    def silence(self) -> float:
+        """Seconds since the claim loop last turned, or tried what an outage keeps it from; 0 unless it is at work."""
+        return 0.0 if self._stopped or self._flow.draining else self._fetcher.silence()
+
     def running(self) -> list[Task]:
         """The tasks that run now."""
         return list(self._flow.running)

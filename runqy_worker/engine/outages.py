@@ -41,6 +41,11 @@ class Outages:
         self._blocking: set[str] = set()
         self._told = False
         self._answers = asyncio.Event()
+        self._tried_at: dict[str, float] = {}
+
+    def tried_at(self, name: str) -> float:
+        """When the operation was last begun, by the event loop's clock; -inf if never."""
+        return self._tried_at.get(name, float("-inf"))
 
     @property
     def ongoing(self) -> bool:
@@ -64,7 +69,7 @@ class Outages:
         loop = asyncio.get_running_loop()
         series = _Series(longest_delay)
         while True:
-            began = loop.time()
+            self._tried_at[name] = began = loop.time()
             try:
                 result = await operation()
             except BackendUnavailableError as error:
