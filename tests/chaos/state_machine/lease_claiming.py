@@ -25,13 +25,16 @@ _STANDING = 1.0
 
 
 def limbo_of(field: Field, worker: Worker) -> set[bytes]:
-    """What the store holds for this worker that it was not handed yet: by waits, and by claims without an answer."""
+    """What the store holds for this worker that it was not handed yet: by waits, and by claims without an answer.
+
+    Token and lease make it the worker's, also when somebody took it out of the list.
+    """
     tasks = field.model.tasks
     unsent = {settlement.task.id.encode() for settlement in worker.unsent}
     return {
         task_id
         for queue in field.model.queues.values()
-        for task_id in queue.active
+        for task_id in (*queue.active, *(queue.lease.keys() - queue.active.keys()))
         if task_id in tasks
         and tasks[task_id].holder == worker.name
         and task_id not in worker.hand
@@ -87,7 +90,7 @@ class _Claim:
         self.seen = seen
         self.returned = {task.id.encode(): task for task in returned}
         require(len(self.returned) == len(returned), "a claim returned a task twice: %s", returned)
-        self.limbo = limbo & self.queue.active.keys()
+        self.limbo = limbo & (self.queue.active.keys() | self.queue.lease.keys())
         self.count = 0
         if not field.always_full:
             seen.asked = self._touched()
@@ -124,7 +127,8 @@ class _Claim:
             and task_id not in archived
             and task_id not in waited
         ]
-        back = [task_id for task_id in (*waited, *seen.pending) if task_id in queue.active]
+        held = queue.active.keys() | self.limbo
+        back = [task_id for task_id in (*waited, *seen.pending) if task_id in held]
         popped = [each for each in (*leased, *archived, *dropped) if each in pending_before]
 
         require(self.returned.keys() <= set(leased), "returned without a lease: %s", self.returned.keys() - set(leased))
@@ -217,7 +221,8 @@ class _Claim:
     def _give_back(self, facts: TaskFacts | None, task_id: bytes) -> None:
         queue = self.queue
         require(self._may_take(task_id), "%s gave back %s, which it did not hold", self.worker.name, task_id)
-        queue.active.pop(task_id)
+        if queue.active.pop(task_id, None) is None and facts is not None:
+            facts.lost_at = None
         if queue.lease.pop(task_id, None) is not None and facts is not None and facts.row is not None:
             facts.row.pop(b"token", None)
             now = int(self.worker.clock.server_time() * 1e9)

@@ -76,9 +76,7 @@ MUTATIONS: dict[str, Mutation] = {
     "a release is charged": _edit("settle", "if ARGV[at + 4] == '1' then redis.pcall", "if true then redis.pcall"),
     "a renewal does not compare the token": _edit("renew", "== ARGV[i + 1]", "~= nil", plays.someone_else_has_it),
     "a renewal takes a Go worker's lease for ours": _edit("renew", _FRACTION, "held", plays.a_go_worker_has_it),
-    "a claim's lease may end at a whole second": _edit(
-        "claim", "'%d.%06d5'", "'%d'", plays.leases_end_at_any_moment
-    ),
+    "a claim's lease may end at a whole second": _edit("claim", "'%d.%06d5'", "'%d'", plays.leases_end_at_any_moment),
     "a renewed lease may end at a whole second": _edit(
         "renew", "if expiry % 1000 == 0 then", "if false then", plays.leases_end_at_any_moment
     ),
