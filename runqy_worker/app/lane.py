@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from runqy_worker.app.loading import load_later_modules
@@ -14,7 +16,7 @@ from runqy_worker.domain.events import Level, Notice
 from runqy_worker.domain.ports import ExecutorHealth, ExecutorState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
     from runqy_worker.app.context import Context
     from runqy_worker.backends.asynq.backend import AsynqBackend
@@ -64,6 +66,7 @@ class Lane:
         self._stopping = False
         self._quiet = False
         self._served = False
+        self._starting = False
         self._changing = asyncio.Lock()
         self._retry_now = asyncio.Event()
         self._credentials_asked = float("-inf")
@@ -79,6 +82,20 @@ class Lane:
     def ready(self) -> bool:
         """Whether it has an engine that can run tasks."""
         return self.engine is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stopping
+
+    def work_is_quiet_for(self) -> float:
+        """Seconds since a deploy last showed a sign of progress; infinite when there is no deploy under way.
+
+        A process that starts has a limit of its own, so no signs are asked for meanwhile.
+        """
+        if self._boot is None and not self._changing.locked():
+            return float("inf")
+        return 0.0 if self._starting else time.monotonic() - self._deployer.activity.last
 
     @property
     def options(self) -> RedisOptions:
@@ -190,7 +207,8 @@ class Lane:
             release = await self._deployer.deploy(registration)
             launch = self._deployer.launch(release, registration)
             config = self._context.config
-            await self.executor.switch(launch, mode=config.deployment.switch, drain=config.worker.shutdown_timeout)
+            with self._while_starting():
+                await self.executor.switch(launch, mode=config.deployment.switch, drain=config.worker.shutdown_timeout)
             self._adopt(release)
             await self._reconfigure(registration)
 
@@ -252,11 +270,20 @@ class Lane:
 
         executor = build_executor(self._context, self._deployer.launch(release, registration), self._clock)
         try:
-            await executor.start()
+            with self._while_starting():
+                await executor.start()
         except BaseException:  # also when a stop ends the bootstrap: no process is left behind
             await executor.stop(self._context.config.process.stop_grace)
             raise
         return executor
+
+    @contextlib.contextmanager
+    def _while_starting(self) -> Iterator[None]:
+        self._starting = True
+        try:
+            yield
+        finally:
+            self._starting = False
 
     def _adopt(self, release: ReleaseDir) -> None:
         self.release = self._deployer.confirm(release)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import defaultdict
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runqy_worker.app.beats import Beats
+from runqy_worker.app.condition import WorkerCondition
 from runqy_worker.app.context import Context
 from runqy_worker.app.identity import make_worker_id
 from runqy_worker.app.lane import Lane
@@ -107,10 +109,16 @@ class Worker:
             Lane(parent, tuple(queues), self._context, self._beats.add, self._beats.moved)
             for parent, queues in names.items()
         ]
+        self.condition = WorkerCondition(self.lanes, self.counts, config)
         self._runner: asyncio.Runner | None = None
         self._mailbox = Mailbox()
         self._reloads: set[asyncio.Task[None]] = set()
         self._is_quiet = False
+
+    @property
+    def listener(self) -> Fanout:
+        """Everybody who hears what happens; more can be added."""
+        return self._listener
 
     def bootstrap(self) -> None:
         """Register, deploy and start the task code; `run` then works.
@@ -208,6 +216,7 @@ class Worker:
         Raises:
             RunqyError: Of the first lane that failed; its old release goes on serving.
         """
+        self._listener.notice(Notice("reload_started", "deploying the newest commit"))
         results = await asyncio.gather(*(lane.reload() for lane in self.lanes), return_exceptions=True)
         for lane, result in zip(self.lanes, results, strict=True):
             if isinstance(result, RunqyError):
@@ -216,6 +225,7 @@ class Worker:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        self._listener.notice(Notice("reload_finished", "the newest releases are serving"))
 
     async def _exit_when_degraded(self) -> None:
         if self.config.recovery.on_degraded != "exit":
@@ -249,11 +259,8 @@ class Worker:
         reload.add_done_callback(self._reloads.discard)
 
     async def _reload_and_log(self) -> None:
-        try:
+        with contextlib.suppress(RunqyError):  # told by `reload`
             await self.reload()
-        except RunqyError:
-            return  # told by `reload`
-        self._listener.notice(Notice("reload_finished", "the newest releases are serving"))
 
     def _quiet_lanes(self) -> None:
         self._is_quiet = True

@@ -12,10 +12,12 @@ from runqy_worker.service.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from runqy_worker.app.worker import Worker
 
+LAST_WORDS = 20.0
+"""Seconds that a stop may need beside the time that tasks and processes get: for the last outcomes and the lists."""
 
 _DESCRIPTION = """\
 Registers with the server, deploys the task code, and works on tasks until SIGTERM or SIGINT: then running tasks may
@@ -56,7 +58,7 @@ def nothing_to_collect() -> Iterator[None]:
 
 
 async def serve(worker: Worker) -> None:
-    """Run `worker`, obeying signals."""
+    """Run `worker`, obeying signals and keeping the service manager informed."""
     from runqy_worker.service.signals import SignalRouter  # noqa: PLC0415 - with the worker only
 
     with SignalRouter(
@@ -67,4 +69,34 @@ async def serve(worker: Worker) -> None:
         on_resume=worker.resume,
         on_reload=worker.request_reload,
     ):
-        await worker.serve()
+        async with service_manager_informed(worker):
+            await worker.serve()
+
+
+@contextlib.asynccontextmanager
+async def service_manager_informed(worker: Worker) -> AsyncIterator[None]:
+    """Tell the service manager, where there is one, how the worker is doing meanwhile."""
+    from runqy_worker.service.notify import Notifier, is_wanted  # noqa: PLC0415 - with the worker only
+
+    if not is_wanted():
+        yield
+        return
+    from runqy_worker.service.pulse import Pulse  # noqa: PLC0415 - likewise
+
+    config = worker.config
+    notifier = Notifier(worker.listener)
+    pulse = Pulse(
+        notifier,
+        worker.condition,
+        longest_deploy=config.deployment.timeout,
+        longest_stop=config.worker.shutdown_timeout + config.process.stop_grace + LAST_WORDS,
+        listener=worker.listener,
+    )
+    worker.listener.add(pulse)
+    beating = asyncio.create_task(pulse.run(), name="pulse")
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+        notifier.close()

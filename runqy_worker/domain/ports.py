@@ -89,6 +89,7 @@ class ExecutorHealth:
         crashes: Crashes since the start.
         last_crash: Reason of the last one; empty when there was none.
         pids: Process ids of the live children.
+        fault: What broke in the supervision itself, so that nobody restarts the process; empty when nothing did.
     """
 
     state: ExecutorState
@@ -96,6 +97,7 @@ class ExecutorHealth:
     crashes: int = 0
     last_crash: str = ""
     pids: tuple[int, ...] = ()
+    fault: str = ""
 
 
 class Executor(Protocol):

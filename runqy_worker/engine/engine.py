@@ -105,6 +105,11 @@ class Engine:
         """Set once the executor gave up keeping its process alive."""
         return self._flow.degraded
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the backend does not answer now."""
+        return self._outages.ongoing
+
     def silence(self) -> float:
         """Seconds since the claim loop last turned, or tried what an outage keeps it from; 0 unless it is at work."""
         return 0.0 if self._stopped or self._flow.draining else self._fetcher.silence()

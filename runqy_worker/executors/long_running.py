@@ -137,6 +137,7 @@ class LongRunningExecutor:
             crashes=self._recovery.crashes,
             last_crash=self._recovery.last_crash,
             pids=tuple(session.pid for session in self._context.live if session.pid),
+            fault=self._recovery.fault,
         )
 
     async def stop(self, grace: float) -> None:

@@ -28,6 +28,7 @@ class Recovery:
     Attributes:
         crashes: Crashes since the beginning.
         last_crash: Reason of the last one.
+        fault: What broke in the loop itself.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Recovery:
         self._task: asyncio.Task[None] | None = None
         self.crashes = 0
         self.last_crash = ""
+        self.fault = ""
 
     @property
     def restarts(self) -> int:
@@ -99,4 +101,5 @@ class Recovery:
         if self._task is task:
             self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
+            self.fault = repr(error)
             self._degrade(f"a fault in the worker itself: {error!r}")
