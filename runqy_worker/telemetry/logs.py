@@ -51,10 +51,12 @@ def configure_logging(log: LogConfig, *, stream: TextIO | None = None) -> loggin
     logger = logging.getLogger(LOGGER_NAME)
     root = logging.getLogger()
     handler = make_handler(log.format, sys.stderr if stream is None else stream)
-    setup = _setups.setdefault(logger, _Setup(handler, 0, (logger.level, logger.propagate)))
-    _remove(setup.handler)
-    setup.handler = handler
-    setup.users += 1
+    former = _setups.get(logger)
+    if former is None:
+        _setups[logger] = _Setup(handler, 1, (logger.level, logger.propagate))
+    else:
+        _remove(former.handler)
+        _setups[logger] = _Setup(handler, former.users + 1, former.before)
     logger.addHandler(handler)
     logger.setLevel(log.level.upper())
     logger.propagate = False
@@ -91,7 +93,7 @@ def make_handler(name: str, stream: TextIO, *, environ: Mapping[str, str] = os.e
     """
     for_journal = name == "journal" or (name == "auto" and goes_to_journal(stream, environ))
     if for_journal and Path(SOCKET).is_socket():
-        return JournalHandler()
+        return JournalHandler(SOCKET)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(make_formatter(name, stream, environ))
     return handler

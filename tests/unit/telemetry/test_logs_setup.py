@@ -16,7 +16,13 @@ from support.tools import missing
 from runqy_worker.config.model import LogConfig
 from runqy_worker.telemetry.formats import ConsoleFormatter, JournalFormatter, JsonFormatter
 from runqy_worker.telemetry.journal import JournalHandler
-from runqy_worker.telemetry.logs import configure_logging, make_formatter, make_handler, wants_colour
+from runqy_worker.telemetry.logs import (
+    configure_logging,
+    make_formatter,
+    make_handler,
+    release_logging,
+    wants_colour,
+)
 
 
 def test_it_writes_in_the_configured_form_from_the_configured_level(restored_logging: io.StringIO) -> None:
@@ -67,16 +73,21 @@ def test_auto_means_journal_only_when_this_very_stream_goes_there() -> None:
         assert isinstance(make_formatter("json", stream, environ), JsonFormatter)
 
 
-def test_the_journal_is_written_to_directly_where_it_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_is_written_to_directly_where_it_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored_logging: io.StringIO
+) -> None:
     path = tmp_path / "socket"
     monkeypatch.setattr("runqy_worker.telemetry.logs.SOCKET", str(path))
     without = make_handler("journal", io.StringIO())
     assert isinstance(without.formatter, JournalFormatter)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         journal.bind(str(path))
-        handler = make_handler("journal", io.StringIO())
-        handler.close()
-    assert isinstance(handler, JournalHandler)
+        journal.settimeout(5)
+        logger = configure_logging(LogConfig(format="journal"), stream=restored_logging)
+        assert any(isinstance(handler, JournalHandler) for handler in logger.handlers)
+        logger.info("there it is")
+        assert b"MESSAGE=there it is\n" in journal.recv(4096)
+        release_logging()
 
 
 def test_auto_on_a_stream_without_a_descriptor_means_console() -> None:
