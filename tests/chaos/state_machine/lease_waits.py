@@ -57,7 +57,10 @@ def absorb_waits(field: Field, queue: str, seen: Seen, *, those_before: bool = F
 def _moved(field: Field, queue: str, seen: Seen, waited: Waited) -> None:
     """The id that was moved and is not claimed: it lies in active, or went back to the front."""
     model, moved = field.model.queues[queue], waited.moved
-    if moved in seen.active and moved not in seen.sets["lease"] and moved in model.pending:
+    if moved is None or moved not in seen.active or moved not in model.pending:
+        return
+    facts = field.model.tasks.get(moved)
+    if moved not in seen.sets["lease"] or (facts is not None and facts.stray):
         model.pending.remove(moved)
         model.active[moved] = None
 
