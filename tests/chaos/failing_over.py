@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from chaos.arena import PREFIX, Arena
-from support.field import QUEUE
+from support.field import QUEUE, RETENTION
 from support.redis_server import RedisServer
 from support.sentinel import MASTER, Strays, talk, wait_until
 
@@ -156,7 +156,7 @@ class Enqueuer(threading.Thread):
             number += 1
             payloads = self._arena.short_tasks(BATCH)
             tasks = [
-                NewTask(QUEUE, str(payload).replace("'", '"').encode(), id=f"n{number:05d}-{at}", retention=600)
+                NewTask(QUEUE, str(payload).replace("'", '"').encode(), id=f"n{number:05d}-{at}", retention=RETENTION)
                 for at, payload in enumerate(payloads)
             ]
             standing = await self._send(client, tasks)

@@ -44,6 +44,7 @@ def collect(directory: Path, form: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "accounts": [account for account in accounts if "scenario" in account],
+        "day": next((account for account in accounts if "virtual hours" in account), {}),
     }
 
 
@@ -74,7 +75,25 @@ def render(results: dict[str, Any]) -> str:
             f"| {scenario} | {name} | {value:,g} |" for scenario, values in figures for name, value in values.items()
         ]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join(lines + _day(results["day"]))
+
+
+def _day(counts: dict[str, float]) -> list[str]:
+    """What the walk through a day with time made fast came to."""
+    if not counts:
+        return []
+    hours, enqueued, lost = counts["virtual hours"], counts["tasks enqueued"], counts["tasks lost"]
+    again = {name.removeprefix("claimed again: "): count for name, count in counts.items() if "again: " in name}
+    return [
+        f"A day in miniature, each step held against a model of the protocol: {hours:.1f} h of the clock in there, "
+        f"{enqueued:,} tasks, {counts['claims']:,} claims, {counts['settlements written']:,} settlements, "
+        f"{counts['injuries']:,} injuries; {lost} tasks lost.",
+        "",
+        "| claimed again because | tasks |",
+        "|---|---|",
+        *(f"| {reason} | {count:,} |" for reason, count in again.items()),
+        "",
+    ]
 
 
 def inserted(page: str, table: str) -> str:
