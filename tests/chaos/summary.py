@@ -84,10 +84,13 @@ def _day(counts: dict[str, float]) -> list[str]:
         return []
     hours, enqueued, lost = counts["virtual hours"], counts["tasks enqueued"], counts["tasks lost"]
     again = {name.removeprefix("claimed again: "): count for name, count in counts.items() if "again: " in name}
-    return [
+    told = (
         f"A day in miniature, each step held against a model of the protocol: {hours:.1f} h of the clock in there, "
         f"{enqueued:,} tasks, {counts['claims']:,} claims, {counts['settlements written']:,} settlements, "
-        f"{counts['injuries']:,} injuries; {lost} tasks lost.",
+        f"{counts['injuries']:,} injuries; {lost} tasks lost."
+    )
+    return [
+        told,
         "",
         "| claimed again because | tasks |",
         "|---|---|",
