@@ -37,7 +37,7 @@ class Notifier:
     def __init__(self, listener: Listener, environ: Mapping[str, str] = os.environ) -> None:
         self._listener = listener
         self._failed = False
-        self._systemd = sdnotify.SystemdNotifier(debug=True)
+        self._systemd = self._connected()
         ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         every = environ.get("WATCHDOG_USEC", "")
         self.watchdog = int(every) / _MICRO if ours and every.isdigit() else 0.0
@@ -69,16 +69,30 @@ class Notifier:
 
     def close(self) -> None:
         """Nothing more will be told."""
-        self._systemd.socket.close()
+        if self._systemd is not None:
+            self._systemd.socket.close()
+            self._systemd = None
+
+    def _connected(self) -> sdnotify.SystemdNotifier | None:
+        try:
+            return sdnotify.SystemdNotifier(debug=True)
+        except OSError as error:
+            self._tell(error)
+            return None
 
     def _send(self, *lines: str) -> None:
+        if self._systemd is None:
+            return
         text = "\n".join(line.replace("\n", " ") for line in lines)
         try:
             self._systemd.notify(text.encode().decode("latin-1"))  # that is how it encodes; the manager wants UTF-8
         except OSError as error:
             if not self._failed:
-                self._failed = True
-                message = f"the service manager can't be told how the worker is doing: {error}"
-                self._listener.notice(Notice("notify_failed", message, Level.WARNING))
+                self._tell(error)
+            self._failed = True
         else:
             self._failed = False
+
+    def _tell(self, error: OSError) -> None:
+        message = f"the service manager can't be told how the worker is doing: {error}"
+        self._listener.notice(Notice("notify_failed", message, Level.WARNING))

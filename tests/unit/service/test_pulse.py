@@ -247,6 +247,18 @@ async def test_a_manager_that_went_away_is_told_of_once(
     assert recorder.actions() == ["notify_failed"]
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # sdnotify leaves a socket that can't connect lying
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # likewise
+def test_a_manager_that_is_not_there_is_told_of_and_ends_nothing(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    notifier = Notifier(recorder)
+    notifier.alive()
+    notifier.close()
+    assert recorder.actions() == ["notify_failed"]
+
+
 def test_nobody_is_told_where_there_is_no_manager() -> None:
     assert not is_wanted({})
     assert is_wanted({"NOTIFY_SOCKET": "@/run/notify"})
