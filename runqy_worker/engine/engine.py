@@ -221,8 +221,7 @@ class Engine:
                 self._stop_asked.set()
                 return
             await asyncio.sleep(0.05)
-            if empty or not self._flow.held:
-                self._idle.set()
+            self._idle.set()
 
     def _may_give_up(self) -> bool:
         return self._settle_until is not None and self._clock.monotonic() >= self._settle_until

@@ -138,6 +138,7 @@ class FakeBackend:
     def __init__(self, clock: FakeClock | None = None) -> None:
         self.clock = clock
         self.pending: list[Task] = []
+        self.claimed: set[str] = set()
         self.settled: list[Settlement] = []
         self.renewed: list[list[str]] = []
         self.void: set[str] = set()
@@ -179,6 +180,7 @@ class FakeBackend:
         self._check()
         self.claims.append(want)
         taken, self.pending = self.pending[:want], self.pending[want:]
+        self.claimed.update(task.id for task in taken)
         token = f"w/{next(self._tokens)}"  # one for all of a claim
         for task in taken:
             task.token = token
@@ -194,6 +196,7 @@ class FakeBackend:
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         self._check()
         self.settled.extend(settlements)
+        self.claimed.difference_update(settlement.task.id for settlement in settlements)
         for settlement in settlements:
             if settlement.action is Action.RELEASE:
                 self.pending.insert(0, settlement.task)
@@ -209,7 +212,7 @@ class FakeBackend:
         await asyncio.Event().wait()
 
     async def is_empty(self) -> bool:
-        return not self.pending
+        return not self.pending and not self.claimed
 
     async def close(self) -> None:
         self.closed = True

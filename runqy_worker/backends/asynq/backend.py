@@ -76,7 +76,7 @@ class AsynqBackend:
     ) -> None:
         self._clock = clock = SharedClock.on(clock)
         self._options = options
-        self._most_for_renewals = lease.duration / 4
+        self._patience = lease.duration / 4
         self._listener = listener
         self._strict = strict_priority
         self._rng = rng
@@ -85,7 +85,8 @@ class AsynqBackend:
         self._claims = self._link("claim")
         settles = self._link("settle")
         self._renewals = self._link("renew")
-        self._renewals.reconfigure(self._hurried(options))
+        for link in (self._claims, self._renewals):
+            link.reconfigure(self._hurried(options))
         self._chores = self._link("upkeep")
         self._permanent = tuple(self._links)
         waits = [self._link(f"wait-{number}") for number in range(1, wait_connections + 1)]
@@ -131,6 +132,7 @@ class AsynqBackend:
             waits=self._waits,
             repairs=repairs,
             settler=self._settler,
+            lease_seconds=lease.duration,
             clock=clock,
         )
 
@@ -164,12 +166,14 @@ class AsynqBackend:
         """Use these options from the next connection on; those that stand are kept."""
         self._options = options
         for link in self._links:
-            link.reconfigure(self._hurried(options) if link is self._renewals else options)
+            link.reconfigure(self._hurried(options) if link in (self._claims, self._renewals) else options)
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
         """Serve these queues from the next claim on. Tasks already claimed are settled and renewed as before."""
         priorities = Priorities(weights, strict=self._strict, rng=self._rng)
-        self._claimer.priorities = priorities
+        known, self._claimer.priorities = self.queues, priorities
+        if set(known) == set(priorities.queues):
+            return  # upkeep that starts anew would not recover anything for the length of a lease
         self._waits.set_queues(priorities.queues)
         self._upkeep = self._make_upkeep(priorities.queues)
 
@@ -243,8 +247,8 @@ class AsynqBackend:
             await link.close()
 
     def _hurried(self, options: RedisOptions) -> RedisOptions:
-        """With so little patience that a renewal on a connection that fell silent is repeated before leases lapse."""
-        most = self._most_for_renewals
+        """With so little patience that leases don't lapse while a claim or a renewal waits on a silent connection."""
+        most = self._patience
         return replace(options, timeout=min(options.timeout, most), connect_timeout=min(options.connect_timeout, most))
 
     def _link(self, name: str) -> Link:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runqy_worker.backends.asynq.lengths import Lengths
+from runqy_worker.backends.asynq.waiting import TRUST_SHARE
 from runqy_worker.domain.errors import BackendError, BackendUnavailableError
 from runqy_worker.domain.settlement import Action, Settlement
 
@@ -34,6 +35,7 @@ class Claimer:
         waits: What waits took, the claim hands out.
         repairs: Looks after tasks that are not as asynq stores them.
         settler: Gives back what waits took and nobody wants.
+        lease_seconds: How long a claim lasts.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Claimer:
         waits: Waits,
         repairs: Repairs,
         settler: Settler,
+        lease_seconds: float,
         clock: Clock,
     ) -> None:
         self.priorities = priorities
@@ -58,28 +61,25 @@ class Claimer:
         self._repairs = repairs
         self._settler = settler
         self._clock = clock
+        self._trust = lease_seconds * TRUST_SHARE
         self._lengths = Lengths(clock)
 
     async def claim(self, want: int) -> list[Task]:
         """Up to `want` tasks.
 
         What waits took is there at once. What they only took hold of, and what unanswered claims may have taken, is
-        cleared up in a round trip before the one that takes new tasks.
+        cleared up before new tasks are taken. Nothing more is asked for once there are some: while that got no answer,
+        nobody would renew their leases.
         """
         self.wanted = max(1, want)
         tasks = self._waits.take_adopted(want)
-        if tasks:
-            return tasks
-        await self._release_unused()
-        held = self._waits.take_held()
-        if held or self._taker.unanswered:
-            tasks = await self._clear_up(held, want)
-        if len(tasks) < want:
-            try:
-                tasks += await self._take(want - len(tasks))
-            except BackendUnavailableError:
-                if not tasks:
-                    raise
+        if not tasks:
+            await self._release_unused()
+            held = self._waits.take_held()
+            if held or self._taker.unanswered:
+                tasks = await self._clear_up(held, want)
+        if not tasks:
+            tasks = await self._take(want)
         await self._repairs.run()
         return tasks
 
@@ -118,17 +118,15 @@ class Claimer:
         first, rest = self._lengths.choose(order, want)
         self._waits.may_find = False
         tasks = await self._take_from(first, want) if first else []
-        if rest and len(tasks) < want:
-            try:
-                tasks += await self._take_from(rest, want - len(tasks))
-            except BackendUnavailableError:
-                if not tasks:
-                    raise
-        elif rest:
+        if rest and not tasks:
+            return await self._take_from(rest, want)
+        if rest:
             self._waits.may_find = True
         return tasks
 
     async def _take_from(self, queues: Sequence[str], want: int) -> list[Task]:
+        if not self._link.connected_at:
+            await self._link.connect()  # what fails here was never sent, and leaves no token behind
         token = self._taker.new_token()
         command = self._taker.take(queues, want, token)
         began = self._clock.monotonic()
@@ -147,10 +145,27 @@ class Claimer:
         self._lengths.note(queues[: taken.looked], taken.left)
         if taken.looked < len(queues) or taken.left > 0:
             self._waits.may_find = True
-        return taken.tasks
+        return await self._still_ours(taken.tasks, began)
+
+    async def _still_ours(self, tasks: list[Task], began: float) -> list[Task]:
+        """Those that are ours for certain: what was claimed long ago, because this process slept, is renewed first."""
+        if not tasks or self._clock.monotonic() - began <= self._trust:
+            return tasks
+        try:
+            flags = await self._settler.renew(tasks)
+        except BaseException:
+            self._waits.unused += tasks
+            raise
+        return [task for task, ours in zip(tasks, flags, strict=True) if ours]
 
     async def _clear_up(self, held: Mapping[str, list[bytes]], want: int) -> list[Task]:
         """What is held for us and wanted, each queue's in one command; the rest goes back to the front."""
+        if not self._link.connected_at:
+            try:
+                await self._link.connect()
+            except BaseException:
+                self._waits.put_back(held)
+                raise
         token = self._taker.new_token()
         looked_for = {queue: tuple(tokens) for queue, tokens in self._taker.unanswered.items()}
         served = self.priorities.order()
@@ -183,4 +198,4 @@ class Claimer:
             self._taker.answered({queue: looked_for.get(queue, ())})
         if unavailable is not None and not tasks:
             raise unavailable
-        return tasks
+        return await self._still_ours(tasks, began)

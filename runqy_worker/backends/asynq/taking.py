@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from runqy_worker.domain.task import Task
 
 
+MOST_UNANSWERED = 100
+"""Tokens per queue that are looked for."""
+
+
 class Taken(NamedTuple):
     """What a call of the script gave.
 
@@ -94,9 +98,14 @@ class Taker:
         return self._is_empty.command([self._keys_of(queue).pending for queue in queues], (self._owner,))
 
     def went_unanswered(self, queues: Sequence[str], token: str) -> None:
-        """A call got no answer, or one that came too late to be trusted."""
+        """A call got no answer, or one that came too late to be trusted.
+
+        Of very many only the last are kept: what an older one took is recovered when its lease has run out.
+        """
         for queue in queues:
-            self.unanswered.setdefault(queue, []).append(token)
+            tokens = self.unanswered.setdefault(queue, [])
+            tokens.append(token)
+            del tokens[:-MOST_UNANSWERED]
 
     def answered(self, tokens: Mapping[str, Sequence[str]]) -> None:
         """What was taken under these tokens of these queues has been found, or does not exist."""

@@ -257,6 +257,8 @@ class Waits:
     async def _wait_once(self, link: Link, queue: str) -> bool:
         """One wait with its claim. Whether it moved anything, or the queue can't be waited on."""
         keys = self._keys_of(queue)
+        if not link.connected_at:
+            await link.connect()  # what fails here was never sent, and leaves no token behind
         token = self._taker.new_token()
         move = ("BLMOVE", keys.pending, keys.active, "RIGHT", "LEFT", self._block_for)
         limit = self._block_for + min(_MARGIN, link.patience)
@@ -284,7 +286,8 @@ class Waits:
         self._adopted.extend((sent_at, task) for task in taken.tasks)
         if taken.left > 0:
             self.may_find = True
-        if moved is not None and not taken.tasks and not taken.paused:
+        if moved is not None and not any(task.id.encode() == moved for task in taken.tasks):
+            # Where many waits end together each script takes what it finds first, and may leave its own to nobody.
             self._held.setdefault(queue, []).append(moved)
         return moved is not None or bool(taken.tasks)
 

@@ -90,6 +90,18 @@ async def test_burst_ends_by_itself_when_the_queues_are_empty(running_engine: Ma
         assert len(bench.settled()) == 50
 
 
+async def test_burst_ends_soon_after_its_last_task_also_when_it_had_slots_to_spare(
+    running_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runqy_worker.engine.fetching.TURN", 3600)  # nothing else reminds it
+    async with running_engine(slots=2, burst=True) as bench:
+        bench.backend.add("a")
+        await eventually(lambda: "a" in bench.executor.tasks)
+        await asyncio.sleep(0.2)
+        bench.executor.end("a")
+        await eventually(lambda: bench.backend.closed)
+
+
 async def test_a_dead_loop_ends_the_engine_loudly(running_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ZeroDivisionError):  # noqa: PT012 - leaving the block is what raises
         async with running_engine() as bench:
