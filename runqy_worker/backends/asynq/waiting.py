@@ -33,11 +33,9 @@ BLOCK_SHARE = 0.2
 TRUST_SHARE = 0.25
 """Of a lease: what came later after its wait was sent (this process stood still) is verified before it is used."""
 LOOK_EVERY = 0.1
-"""Seconds between two looks at queues that no connection waits on; they cost one round trip."""
-LOOK_PER_QUEUE = 0.001
-"""Seconds that these are apart for each queue, at least."""
+"""Seconds between two looks at queues that no connection waits on; each is one command, however many they are."""
 _SLOW_LOOK = 1.0
-"""Seconds between two looks where no queue lacks a connection, but some can't be waited on: paused ones, say."""
+"""Seconds until queues that can't be waited on, paused ones, say, are worth a claim."""
 _MARGIN = 5.0
 """Most seconds beyond the block after which a silent connection is given up."""
 _UNBLOCK_AGAIN = 0.02
@@ -67,8 +65,8 @@ class Waits:
     """The waits of one backend.
 
     Args:
-        links: One connection per wait; queues beyond their number are looked at many times per second.
-        control: A connection that does not block, to end waits early.
+        links: One connection per wait; queues beyond their number are looked at ten times per second.
+        control: A connection that does not block, to look and to end waits early.
         keys_of: The keys of a queue.
         queues: The queues to wait on, in the order of their turns.
         standing: Which of them are open.
@@ -110,6 +108,7 @@ class Waits:
         self._stopping = False
         self._failure: BaseException | None = None
         self._wakeup: asyncio.Future[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     def set_queues(self, queues: Sequence[str]) -> None:
         """Wait on these from now on. A wait that is open on another ends by itself, and what it gets is given back."""
@@ -160,16 +159,14 @@ class Waits:
         for slot in self._slots[: len(self._turns)]:
             if not slot.is_busy():
                 slot.work = self._start(self._block(slot))
-        loop = asyncio.get_running_loop()
-        self._wakeup = loop.create_future()
-        look_in = self._look_in()
-        timer = None if look_in is None else loop.call_later(look_in, self._look)
+        waitable = sum(map(self._standing.is_waitable, self._turns))
+        if waitable > len(self._slots) or waitable < len(self._turns):
+            self._look_out()
+        self._wakeup = asyncio.get_running_loop().create_future()
         try:
             await self._wakeup
         finally:
             self._wakeup = None
-            if timer is not None:
-                timer.cancel()
         self._raise_failure()
 
     def _raise_failure(self) -> None:
@@ -191,16 +188,34 @@ class Waits:
             await asyncio.wait([slot.work for slot in working if slot.work is not None], timeout=pause)
             pause = min(pause * 2, 1.0)  # the command may not have reached the server when we asked to end it
 
-    def _look_in(self) -> float | None:
-        """Seconds until queues that no connection waits on are due for a look; None when there are none."""
-        waitable = sum(map(self._standing.is_waitable, self._turns))
-        if waitable > len(self._slots):
-            return max(LOOK_EVERY, LOOK_PER_QUEUE * len(self._turns))
-        return _SLOW_LOOK if waitable < len(self._turns) else None
+    def _look_out(self) -> None:
+        """Look at queues that no connection waits on, unless that is being done."""
+        if self._looking is None or self._looking.done():
+            self._looking = self._start(self._look())
 
-    def _look(self) -> None:
-        self.may_find = True
-        self._wake()
+    async def _look(self) -> None:
+        """Until a claim may find something, or every queue is waited on. Goes on between two waits."""
+        time = asyncio.get_running_loop().time
+        began, shut = time(), False
+        while not self._stopping:
+            shut = shut or not all(map(self._standing.is_waitable, self._turns))  # once open again it is waited on anew
+            await asyncio.sleep(LOOK_EVERY)
+            waited_on = {slot.queue for slot in self._slots}
+            alone = [each for each in self._turns if each not in waited_on and self._standing.is_waitable(each)]
+            if not alone and not shut:
+                return
+            if (shut and time() - began >= _SLOW_LOOK) or (alone and await self._any_pending(alone)):
+                self.may_find = True
+                self._wake()
+                return
+
+    async def _any_pending(self, queues: Sequence[str]) -> bool:
+        """Whether some of the queues have tasks, or Redis will not say: then a claim tells why."""
+        command = ("EXISTS", *(self._keys_of(queue).pending for queue in queues))
+        reply = (await self._control.pipeline((command,), keep_errors=True))[0]
+        if isinstance(reply, BackendUnavailableError):
+            raise reply
+        return bool(reply)
 
     def _wake(self) -> None:
         if self._wakeup is not None and not self._wakeup.done():
@@ -242,6 +257,7 @@ class Waits:
             while not self._stopping:
                 queue = self._next_queue()
                 if not queue:
+                    self._look_out()  # somebody paused it, say: it must be found again
                     return
                 slot.queue = queue
                 taken = await self._wait_once(slot.link, queue)

@@ -62,6 +62,33 @@ async def test_as_many_tasks_as_idle_workers_all_at_once_each_find_one(harness: 
     assert sorted(found) == ids
 
 
+async def test_a_queue_that_is_paused_during_a_wait_is_found_again(harness: AsynqHarness) -> None:
+    backend = await harness.backend(QUEUE, lease=LeaseConfig(duration=1))
+    await backend.claim(1)
+    working = asyncio.ensure_future(next_task(backend))
+    await asyncio.sleep(0.05)
+    harness.pause(QUEUE)
+    await eventually(lambda: "queue_paused" in harness.recorder.actions())
+    await asyncio.sleep(0.5)
+    harness.resume(QUEUE)
+    task_id = harness.enqueue(QUEUE)
+    assert await asyncio.wait_for(working, 20) == task_id
+
+
+async def test_many_idle_sub_queues_cost_one_command_a_look(harness: AsynqHarness) -> None:
+    backend = await harness.backend(*(f"jobs.s{number}" for number in range(30)), wait_connections=2)
+    await backend.claim(1)
+    wait = asyncio.ensure_future(backend.wait())
+    await eventually(lambda: harness.db.info("clients")["blocked_clients"] == 2)
+    harness.db.config_resetstat()
+    await eventually(lambda: "cmdstat_exists" in harness.db.info("commandstats"))
+    await eventually(lambda: harness.db.info("commandstats")["cmdstat_exists"]["calls"] >= 4)
+    assert "cmdstat_llen" not in harness.db.info("commandstats")
+    task_id = harness.enqueue("jobs.s29")
+    await asyncio.wait_for(wait, 20)
+    assert [task.id for task in await backend.claim(1)] == [task_id]
+
+
 async def test_a_message_is_written_for_what_a_wait_found_without_one(harness: AsynqHarness) -> None:
     backend = await harness.backend(QUEUE)
     await backend.claim(1)
