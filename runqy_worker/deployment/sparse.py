@@ -37,7 +37,15 @@ def reaches_outside(checkout: Path, code_path: str) -> bool:
                 return True
         elif file.suffix in _READ and file.stat().st_size <= _LARGEST and _ABOVE.search(_text(file)):
             return True
+    if _is_built_above(checkout, folder):
+        return True
     return any(_local_path(file) for root in roots for file in root.glob("requirements*.txt"))
+
+
+def _is_built_above(checkout: Path, folder: Path) -> bool:
+    """Whether the repository's project may be what is installed: it can only be built from all of its files."""
+    own = any((folder / name).is_file() for name in ("requirements.txt", "pyproject.toml"))
+    return not own and not (checkout / "requirements.txt").is_file() and (checkout / "pyproject.toml").is_file()
 
 
 def _local_path(requirements: Path) -> bool:
