@@ -30,5 +30,5 @@ def is_parent(name: str) -> bool:
 
 
 def enqueue_target(name: str) -> str:
-    """The full queue name that a task enqueued to `name` lands in (`inference` -> `inference.default`)."""
-    return f"{name}.{DEFAULT_SUB_QUEUE}" if is_parent(name) else name
+    """The full name of the queue that `name` means to who enqueues: `a` is `a.default`, and `a:b` is `a.b`."""
+    return f"{name}.{DEFAULT_SUB_QUEUE}" if is_parent(name) else _SEPARATOR.sub(".", name, count=1)
