@@ -152,7 +152,7 @@ class _Claim:
         gone = set(popped)
         queue.pending = back + [task_id for task_id in queue.pending if task_id not in gone]
         if archived:
-            self.field.model.trim_archive(queue.name, self.field.lifecycle.archive_limit)
+            self.field.model.trim_archive(queue.name, self.field.lifecycle.archive_limit, archived)
         self.count = len(leased) + len(archived) + len(dropped)
 
     def _is_news(self, task_id: bytes) -> bool:

@@ -10,7 +10,7 @@ from chaos.state_machine.lease_snapshot import SETS
 from runqy_worker.backends.asynq.codec import CodecError, decode_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from chaos.state_machine.lease_snapshot import Seen
 
@@ -172,12 +172,13 @@ class Model:
         if key in self.locks and self.locks[key][0] == task_id:
             del self.locks[key]
 
-    def trim_archive(self, queue: str, limit: int) -> None:
-        """The oldest archived tasks go when there are more than `limit`."""
+    def trim_archive(self, queue: str, limit: int, fresh: Collection[bytes]) -> None:
+        """The oldest archived tasks go when there are more than `limit`, but none that was archived just now."""
         archived = self.queues[queue].sets["archived"]
         excess = len(archived) - limit
         if excess > 0:
-            for task_id in sorted(archived, key=lambda each: (archived[each], each))[:excess]:
+            others = [task_id for task_id in archived if task_id not in fresh]
+            for task_id in sorted(others, key=lambda each: (archived[each], each))[:excess]:
                 del archived[task_id]
                 if task_id in self.tasks:
                     self.remove(self.tasks[task_id], "archived, and trimmed by number")

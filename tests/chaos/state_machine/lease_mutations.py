@@ -65,10 +65,10 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a settlement takes a Go worker's lease for ours": _edit("settle", _FRACTION, "held", plays.a_go_worker_has_it),
     "a settlement forgets the lock": _edit(
-        "settle", "if unique ~= '' and call('GET', unique) == id then call('DEL', unique) end", ""
+        "settle", "if unique ~= '' and redis.pcall('GET', unique) == id then redis.pcall('DEL', unique) end", ""
     ),
     "a settlement opens a lock that is somebody else's": _edit(
-        "settle", "if unique ~= '' and call('GET', unique) == id then", "if unique ~= '' then"
+        "settle", "if unique ~= '' and redis.pcall('GET', unique) == id then", "if unique ~= '' then"
     ),
     "a release goes to the end of the line": _edit(
         "settle", "call('RPUSH', pending, released[i])", "call('LPUSH', pending, released[i])"

@@ -35,7 +35,7 @@ def apply(
     """
     flags = []
     released: list[bytes] = []
-    archives = False
+    archived: list[bytes] = []
     queue = field.model.queues[settlements[0].task.queue]
     for settlement in settlements:
         task = settlement.task
@@ -51,11 +51,12 @@ def apply(
         step = _Step(field, worker, queue=queue, facts=facts, settlement=settlement, seen=rows.get(task_id, {}))
         if settlement.action is Action.RELEASE:
             released.append(task_id)
-        archives = archives or settlement.action is Action.ARCHIVE
+        if settlement.action is Action.ARCHIVE:
+            archived.append(task_id)
         step.make()
     queue.pending[:0] = released
-    if archives:
-        field.model.trim_archive(queue.name, field.lifecycle.archive_limit)
+    if archived:
+        field.model.trim_archive(queue.name, field.lifecycle.archive_limit, archived)
     return flags
 
 

@@ -20,7 +20,8 @@ local CHUNK = 1000
 local CROWD = 128
 local WIDTH = { D = 4, C = 6, K = 7, R = 7, A = 5, L = 5 }
 
--- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written.
+-- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written, and what
+-- comes after that uses other keys (locks that clients name, counters, records) with pcall only.
 for i = 1, 6 do
   local found = call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= (i < 3 and 'list' or 'zset') then
@@ -28,22 +29,34 @@ for i = 1, 6 do
   end
 end
 
-local flags, gone, records, ended, released = {}, {}, {}, {}, {}
+local flags, gone, records, ended, released, fresh = {}, {}, {}, {}, {}, {}
 local processed, failed, archives = 0, 0, 0
 
-local function flush(command, key, items)
+local function flush(run, command, key, items)
   for i = 1, #items, CHUNK do
     local last = math.min(i + CHUNK - 1, #items)
     if key then
-      call(command, key, unpack(items, i, last))
+      run(command, key, unpack(items, i, last))
     else
-      call(command, unpack(items, i, last))
+      run(command, unpack(items, i, last))
     end
   end
 end
 
 local function unlock(unique, id)
-  if unique ~= '' and call('GET', unique) == id then call('DEL', unique) end
+  if unique ~= '' and redis.pcall('GET', unique) == id then redis.pcall('DEL', unique) end
+end
+
+-- Returns the new value, and whether it started again because what was there can't be added to.
+local function count(key, by)
+  local total = redis.pcall('INCRBY', key, by)
+  if type(total) == 'number' then return total, false end
+  redis.pcall('SET', key, by)
+  return by, true
+end
+
+local function count_for_a_day(key, by)
+  if count(key, by) == by then redis.pcall('EXPIREAT', key, ARGV[3]) end
 end
 
 local function forget(id)
@@ -124,6 +137,7 @@ for number, id in ipairs(ids) do
       processed = processed + 1
       failed = failed + 1
       archives = archives + 1
+      fresh[id] = true
     elseif op == 'L' then
       local since = ARGV[at + 3]
       call('HSET', key, 'state', 'pending', 'pending_since', since ~= '' and since or now_ns)
@@ -136,38 +150,64 @@ end
 
 for i = #released, 1, -1 do call('RPUSH', pending, released[i]) end -- the first of the batch is first in line
 
+flush(call, 'ZREM', lease, ended)
+flush(call, 'DEL', nil, gone)
+
 if processed > 0 then
-  if call('INCRBY', KEYS[9], processed) == processed then call('EXPIREAT', KEYS[9], ARGV[3]) end
-  local total = redis.pcall('INCRBY', KEYS[7], processed)
-  if type(total) == 'table' and total.err then -- it would overflow: both start again
-    call('SET', KEYS[7], processed)
-    call('SET', KEYS[8], failed)
+  count_for_a_day(KEYS[9], processed)
+  local _, again = count(KEYS[7], processed)
+  if again then -- both do
+    redis.pcall('SET', KEYS[8], failed)
   elseif failed > 0 then
-    call('INCRBY', KEYS[8], failed)
+    count(KEYS[8], failed)
   end
-  if failed > 0 and call('INCRBY', KEYS[10], failed) == failed then call('EXPIREAT', KEYS[10], ARGV[3]) end
+  if failed > 0 then count_for_a_day(KEYS[10], failed) end
+end
+
+local function is_elsewhere(id, state)
+  if state == 'archived' then return false end
+  local set = ({ completed = completed, retry = retry, scheduled = string.sub(prefix, 1, -3) .. 'scheduled' })[state]
+  if set then return redis.pcall('ZSCORE', set, id) end
+  return call('LPOS', pending, id) or call('LPOS', active, id)
+end
+
+-- A task that was run again only leaves the set; what is no task is not ours to delete.
+local function trim(id)
+  local key = prefix .. id
+  local found = call('TYPE', key).ok
+  if found == 'hash' then
+    local task = call('HMGET', key, 'state', 'unique_key')
+    if is_elsewhere(id, task[1]) then return end
+    unlock(task[2] or '', id)
+  end
+  if found == 'hash' or found == 'none' then forget(id) end
 end
 
 if archives > 0 and limit > 0 then
-  local excess = call('ZCARD', archived) - limit
+  local excess = math.min(call('ZCARD', archived) - limit, CHUNK)
   if excess > 0 then
-    local trimmed = call('ZRANGE', archived, 0, math.min(excess, CHUNK) - 1)
-    call('ZREM', archived, unpack(trimmed))
-    for i = 1, #trimmed do
-      unlock(call('HGET', prefix .. trimmed[i], 'unique_key') or '', trimmed[i])
-      forget(trimmed[i])
+    gone = {}
+    local trimmed = {}
+    -- Those of this call may have the lowest scores, if the clock was set back. They stay.
+    for _, id in ipairs(call('ZRANGE', archived, 0, excess + archives - 1)) do
+      if #trimmed < excess and not fresh[id] then trimmed[#trimmed + 1] = id end
     end
+    flush(call, 'ZREM', archived, trimmed)
+    for i = 1, #trimmed do trim(trimmed[i]) end
+    flush(call, 'DEL', nil, gone)
   end
 end
 
 -- The runqy server's record of a task's queue goes with the task, unless another queue has the same id by now. Tasks that
 -- did not come through that server have none, which one call for all of them tells.
-if #records > 0 and call('EXISTS', unpack(records)) > 0 then
+-- Where we may not look at records they are left alone.
+local known = #records > 0 and redis.pcall('EXISTS', unpack(records))
+if type(known) == 'number' and known > 0 then
+  local ours = {}
   for _, record in ipairs(records) do
-    if redis.pcall('HGET', record, 'queue') == queue then gone[#gone + 1] = record end
+    if redis.pcall('HGET', record, 'queue') == queue then ours[#ours + 1] = record end
   end
+  flush(redis.pcall, 'DEL', nil, ours)
 end
 
-flush('ZREM', lease, ended)
-flush('DEL', nil, gone)
 return table.concat(flags)
