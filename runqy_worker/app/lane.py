@@ -320,19 +320,21 @@ class Lane:
         await engine.degraded.wait()
         self.degraded.set()
 
-    async def _renew_credentials(self) -> None:
-        """Redis refuses us: ask the server again, keep the process."""
+    async def _renew_credentials(self) -> bool:
+        """Redis refuses us: ask the server again, keep the process. Returns whether it answered."""
         context = self._context
         now = context.clock.monotonic()
         pause = min(CREDENTIALS_PAUSE, context.config.lease.duration * CREDENTIALS_SHARE)
         if now - self._credentials_asked < pause:
-            return
+            return False
         self._credentials_asked = now
         try:
             await self._reconfigure(await self._register(once=True))
         except RunqyError as error:
             message = f"{self.parent}: Redis refuses our credentials and the server gave no new ones: {error}"
             context.listener.notice(Notice("credentials_failed", message, Level.ERROR, fields={"parent": self.parent}))
+            return False
+        return True
 
     async def _reconfigure(self, registration: Registration) -> None:
         """Let the backend use new weights and credentials from its next operation on."""

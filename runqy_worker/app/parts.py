@@ -10,7 +10,7 @@ from runqy_worker.engine.retrying import Verdicts
 from runqy_worker.executors.factory import make_executor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from runqy_worker.app.context import Context
     from runqy_worker.backends.asynq.options import RedisOptions
@@ -62,7 +62,7 @@ def build_engine(
     backend: Backend,
     executor: Executor,
     clock: SharedClock,
-    renew_credentials: Callable[[], Awaitable[None]],
+    renew_credentials: Callable[[], Coroutine[None, None, bool]],
 ) -> Engine:
     """The engine between the two, not running."""
     config = context.config

@@ -19,7 +19,7 @@ from runqy_worker.engine.settling import Settler
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.ports import Backend, Executor
@@ -53,7 +53,7 @@ class Engine:
         clock: Time.
         rng: For jitter.
         middleware: Hooks around each task.
-        renew_credentials: Awaited when the backend refuses our credentials.
+        renew_credentials: Asked when the backend refuses our credentials; says whether there are new ones.
         burst: Stop by itself once the queues are empty.
     """
 
@@ -70,7 +70,7 @@ class Engine:
         clock: Clock,
         rng: random.Random,
         middleware: Iterable[Middleware] = (),
-        renew_credentials: Callable[[], Awaitable[None]] | None = None,
+        renew_credentials: Callable[[], Coroutine[None, None, bool]] | None = None,
         burst: bool = False,
     ) -> None:
         self._backend = backend
@@ -142,13 +142,16 @@ class Engine:
 
     async def run(self) -> None:
         """Work until stopped. Raises what killed a loop, after giving back what it held."""
-        await self._outages.until_done("open", self._backend.open, self._stop_asked.is_set)
         try:
-            await self._work()
+            await self._outages.until_done("open", self._backend.open, self._stop_asked.is_set)
+            try:
+                await self._work()
+            finally:
+                await self._executor.stop(self._stop_grace)
+                await self._backend.close()
+                self._stopped = True
         finally:
-            await self._executor.stop(self._stop_grace)
-            await self._backend.close()
-            self._stopped = True
+            await self._outages.close()
 
     async def _work(self) -> None:
         canceller = Canceller(self._backend, self._executor, self._outages, self._listener)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
 from runqy_worker.domain.errors import BackendAuthError, BackendUnavailableError
@@ -11,7 +10,7 @@ from runqy_worker.domain.events import Level, Listener, Notice
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -25,18 +24,21 @@ class Outages:
     Args:
         listener: Hears when an outage begins and ends.
         rng: For the jitter.
-        renew_credentials: Awaited when the backend refuses our credentials; may fail silently, it is called again.
+        renew_credentials: Asked when the backend refuses our credentials, one call at a time; says whether there are
+            new ones to try. May fail silently, it is called again.
     """
 
     def __init__(
         self,
         listener: Listener,
         rng: random.Random,
-        renew_credentials: Callable[[], Awaitable[None]] | None = None,
+        renew_credentials: Callable[[], Coroutine[None, None, bool]] | None = None,
     ) -> None:
         self._listener = listener
         self._rng = rng
         self._renew_credentials = renew_credentials
+        self._asking: asyncio.Task[bool] | None = None
+        self._asked = asyncio.Event()
         self._down: set[str] = set()
         self._blocking: set[str] = set()
         self._told = False
@@ -91,18 +93,56 @@ class Outages:
                 self._end(name)
                 return result
 
+    async def close(self) -> None:
+        """Ask for no credentials any more."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
     async def _pause(self, error: BackendUnavailableError, series: _Series) -> None:
-        """Wait before the next attempt; cut short, once in a series, when another operation succeeds."""
-        if isinstance(error, BackendAuthError) and self._renew_credentials is not None:
-            await self._renew_credentials()
+        """Wait before the next attempt; cut short by new credentials and, once in a series, by another's success.
+
+        Raises what the request for credentials died of.
+        """
+        if isinstance(error, BackendAuthError):
+            self._ask_for_credentials()
         delay = series.next_delay() * self._rng.uniform(0.5, 1.0)
-        if series.hurried:
-            await asyncio.sleep(delay)
+        asked = asyncio.ensure_future(self._asked.wait())
+        answers = None if series.hurried else asyncio.ensure_future(self._answers.wait())
+        waits = [asked] if answers is None else [asked, answers]
+        try:
+            done, _ = await asyncio.wait(waits, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if answers in done:
+            series.hurry()
+        elif asked in done:
+            series.begin_anew()
+        self._take_note_of_asking()
+
+    def _ask_for_credentials(self) -> None:
+        """Ask in a task of its own: the control server may take long, and leases must be renewed meanwhile."""
+        self._take_note_of_asking()
+        if self._asking is None and self._renew_credentials is not None:
+            self._asking = asyncio.create_task(self._renew_credentials(), name="credentials")
+            self._asking.add_done_callback(self._hurry_all)
+
+    def _hurry_all(self, asking: asyncio.Task[bool]) -> None:
+        """The request is over: let those that pause now go on, unless it changed nothing."""
+        if asking.cancelled():
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._answers.wait()
-                series.hurry()
+        error = asking.exception()
+        if error is not None:
+            self._listener.notice(Notice("credentials_died", f"asking for credentials ended: {error!r}", Level.ERROR))
+        if error is not None or asking.result():
+            asked, self._asked = self._asked, asyncio.Event()
+            asked.set()
+
+    def _take_note_of_asking(self) -> None:
+        if self._asking is not None and self._asking.done():
+            asking, self._asking = self._asking, None
+            asking.result()
 
     def _begin(self, name: str, error: BackendUnavailableError) -> None:
         self._answers.clear()
@@ -150,4 +190,8 @@ class _Series:
     def hurry(self) -> None:
         """Begin anew with short delays; only once, since this operation alone may be what the backend refuses."""
         self.hurried = True
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Go on with short delays."""
         self._delay = FIRST_DELAY
