@@ -44,7 +44,11 @@ class Backend(Protocol):
         """Extend the leases. False where the token is void: the task is someone else's now."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Write outcomes, also releases. False where the token was void: nothing was written for that task."""
+        """Write outcomes, also releases. False where the token was void: nothing was written for that task.
+
+        When this raises, `Settlement.accepted` tells those that were answered all the same; only the others are to be
+        sent again.
+        """
 
     async def upkeep(self) -> float:
         """Do what is due of the queues' chores: forward, recover, sweep, purge. Returns seconds until the next."""

@@ -39,6 +39,7 @@ class Settlement:
         death: A process death is charged to the task (`deaths` + 1).
         rerun: RELEASE only: it may have run in part (`reruns` + 1).
         tries: How often this settlement was sent; above 1, a void token may mean that it was already applied.
+        accepted: What the backend answered when the rest of the batch got no answer; None when this got none either.
     """
 
     task: Task
@@ -50,3 +51,4 @@ class Settlement:
     death: bool = False
     rerun: bool = False
     tries: int = 0
+    accepted: bool | None = None

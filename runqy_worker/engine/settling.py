@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from runqy_worker.domain.errors import BackendUnavailableError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,6 +34,7 @@ class Settler:
         self._flow = flow
         self._outages = outages
         self._give_up = give_up
+        self._unanswered: list[Settlement] = []
 
     async def run(self) -> None:
         """Settle for ever."""
@@ -41,17 +44,25 @@ class Settler:
             if flow.has_waiting and len(flow.outbox) < ENOUGH:
                 await asyncio.sleep(GATHER)
             flow.outbox_filled.clear()
-            batch, flow.outbox = flow.outbox, []
-            if not batch:
-                continue
-
-            async def send(batch: list[Settlement] = batch) -> list[bool]:
-                for settlement in batch:
-                    settlement.tries += 1
-                return await self._backend.settle(batch)
-
-            flags = await self._outages.until_done("settle", send, self._give_up)
-            if flags is None:
+            if flow.outbox and not await self._outages.until_done("settle", self._send, self._give_up):
                 return
-            for settlement, accepted in zip(batch, flags, strict=True):
-                flow.settled(settlement, accepted=accepted)
+
+    async def _send(self) -> bool:
+        """Send what got no answer before, and what came since: one that can't be sent must not hold up the others."""
+        flow = self._flow
+        batch, flow.outbox = self._unanswered + flow.outbox, []
+        self._unanswered = batch
+        for settlement in batch:
+            settlement.tries += 1
+        try:
+            flags = await self._backend.settle(batch)
+        except BackendUnavailableError:
+            self._unanswered = [settlement for settlement in batch if settlement.accepted is None]
+            for settlement in batch:
+                if settlement.accepted is not None:
+                    flow.settled(settlement, accepted=settlement.accepted)
+            raise
+        self._unanswered = []
+        for settlement, accepted in zip(batch, flags, strict=True):
+            flow.settled(settlement, accepted=accepted)
+        return True

@@ -9,6 +9,8 @@ from runqy_worker.domain.errors import BackendAuthError, BackendError, BackendUn
 _AUTH = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
 _MOVED_ON = frozenset({"READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "UNBLOCKED", "MOVED", "ASK"})
 _BUSY = frozenset({"OOM", "BUSY", "TRYAGAIN", "MISCONF", "NOSCRIPT"})
+FAREWELL = "PROTOCOL"
+"""The code of what Redis says before it hangs up, since something was too large for it."""
 _TEXTS = (
     ("Authentication required", "NOAUTH"),
     ("invalid password", "WRONGPASS"),
@@ -16,6 +18,7 @@ _TEXTS = (
     ("no password is set", "WRONGPASS"),
     ("without any password configured", "WRONGPASS"),
     ("max number of clients reached", "BUSY"),
+    ("Protocol error", FAREWELL),
 )
 _IN_SCRIPT = re.compile(r"(?:^|[\s:'])-([A-Z]{3,}) ")
 """How Redis 6 wraps what a command inside a script answered."""
@@ -52,12 +55,13 @@ def translate(error: Exception, where: str) -> BackendError:
     if isinstance(error, Refusal):
         code = code_of(error)
         said = str(error)
-        text = f"redis at {where} answered: {said if code == 'ERR' or said.startswith(code) else f'{code} {said}'}"
+        plain = code in {"ERR", FAREWELL} or said.startswith(code)
+        text = f"redis at {where} answered: {said if plain else f'{code} {said}'}"
         if code in _AUTH:
             return BackendAuthError(text)
         if code == "OOM":
             return OutOfMemoryError(text)
-        if code in _MOVED_ON or code in _BUSY:
+        if code in _MOVED_ON or code in _BUSY or code == FAREWELL:
             return BackendUnavailableError(text)
         return BackendError(text)
     if isinstance(error, TimeoutError) and error.errno is None:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from runqy_worker.backends.asynq.connecting import BROKEN, open_wire
-from runqy_worker.backends.asynq.errors import Refusal, code_of, needs_reconnect, translate
+from runqy_worker.backends.asynq.errors import FAREWELL, Refusal, code_of, needs_reconnect, translate
 from runqy_worker.backends.asynq.scripts import source_of
 from runqy_worker.domain.errors import BackendUnavailableError
 from runqy_worker.domain.events import Level, Notice
@@ -93,7 +93,7 @@ class Link:
 
         Scripts that Redis does not have are loaded and sent again; they had no effect before. When Redis refuses
         some of the commands, the first such error is raised after every reply was read; with `keep_errors` each
-        stands in its place among the replies instead, as a `BackendError`.
+        stands in its place among the replies instead, as a `BackendError`, unless Redis hung up with it.
 
         Raises:
             BackendError: As `call`.
@@ -113,10 +113,11 @@ class Link:
             if not errors:
                 return replies
             where = self.where
-            if any(needs_reconnect(code_of(error)) for error in errors):
+            hung_up = code_of(errors[-1]) == FAREWELL
+            if hung_up or any(needs_reconnect(code_of(error)) for error in errors):
                 self._drop(str(errors[0]))
-            if not keep_errors:
-                raise translate(errors[0], where) from None
+            if hung_up or not keep_errors:
+                raise translate(errors[-1 if hung_up else 0], where) from None
             return [translate(reply, where) if isinstance(reply, Refusal) else reply for reply in replies]
 
     async def close(self) -> None:

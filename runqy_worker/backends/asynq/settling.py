@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runqy_worker.backends.asynq.codec import encode_message
 from runqy_worker.backends.asynq.key_types import explain
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 _STATS_TTL = 90 * 86400
 _MOST_PER_CALL = 500
 """Tasks per script call: Redis does nothing else meanwhile."""
+_MOST_BYTES = 1 << 20
+"""Bytes of messages and results per script call, and per write: each must get through within one reply's time.
+
+No Redis can be told to take less in one piece (`proto-max-bulk-len`)."""
+_TRIES_ALONE = 5
+"""Connections that one outcome may break before it is given up."""
 _WRITTEN = ord("1")
 
 _Part: TypeAlias = "tuple[str, list[int]]"
@@ -70,6 +77,7 @@ class Settler:
         self._clock = clock
         self._settle = load("settle")
         self._renew = load("renew")
+        self._broke: Counter[Task] = Counter()
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Write all outcomes. False where the token was void.
@@ -79,18 +87,38 @@ class Settler:
         now = self._clock.server_time()
         whole = int(now)
         head: list[Arg] = [whole, int(now * 1e9), whole + _STATS_TTL, self._lifecycle.archive_limit]
-        commands = []
-        places: list[_Part] = []
+        calls: list[_Call] = []
         for queue, indexes in _by_queue([settlement.task for settlement in settlements]):
+            parts = [_Call(queue, head)]
+            for index in indexes:
+                call = parts[-1]
+                before = len(call.args)
+                size = self._append(call.args, settlements[index], whole, now)
+                if call.part and (call.size + size > _MOST_BYTES or len(call.part) == _MOST_PER_CALL):
+                    words = call.args[before:]
+                    del call.args[before:]
+                    call = _Call(queue, [*head, *words])
+                    parts.append(call)
+                call.part.append(index)
+                call.size += size
             # The last ones first: each call puts its releases in front of those of the call before.
-            for at in reversed(range(0, len(indexes), _MOST_PER_CALL)):
-                part = indexes[at : at + _MOST_PER_CALL]
-                args = head.copy()
-                for index in part:
-                    self._append(args, settlements[index], whole, now)
-                commands.append(self._settle.command(self._names(queue, whole), args))
-                places.append((queue, part))
-        return await self._send(self._link, commands, places, refused=False)
+            calls += reversed(parts)
+        if any(call.size > _MOST_BYTES for call in calls):
+            calls.sort(key=lambda call: call.size > _MOST_BYTES)  # what may not get through holds up no others
+        flags: list[bool | None] = [None] * len(settlements)
+        try:
+            for group in _writes(calls):
+                commands = [self._settle.command(self._names(call.queue, whole), call.args) for call in group]
+                places = [(call.queue, call.part) for call in group]
+                if group[0].size > _MOST_BYTES:
+                    await self._send_alone(commands, places, flags, settlements[group[0].part[0]].task, group[0].size)
+                else:
+                    await self._send(self._link, commands, places, flags, refused=False)
+        except BackendUnavailableError:
+            for settlement, flag in zip(settlements, flags, strict=True):
+                settlement.accepted = flag
+            raise
+        return [bool(flag) for flag in flags]
 
     async def archive_unreadable(self, queue: str, task_id: bytes, token: str, reason: str) -> bool:
         """Archive a claimed task whose message can't be read, leaving what is stored as it is."""
@@ -103,7 +131,9 @@ class Settler:
                 *("A", task_id, token, "", reason),
             ),
         )
-        return (await self._send(self._link, [command], [(queue, [0])], refused=False))[0]
+        flags: list[bool | None] = [None]
+        await self._send(self._link, [command], [(queue, [0])], flags, refused=False)
+        return bool(flags[0])
 
     async def renew(self, tasks: Sequence[Task]) -> list[bool]:
         """Extend the leases. False where the token is void."""
@@ -118,29 +148,71 @@ class Settler:
                     args += (tasks[index].id, tasks[index].token)
                 commands.append(self._renew.command((keys.lease, keys.task_prefix), args))
                 places.append((queue, part))
-        return await self._send(self._renewals, commands, places, refused=True)
+        flags: list[bool | None] = [None] * len(tasks)
+        if commands:
+            await self._send(self._renewals, commands, places, flags, refused=True)
+        return [bool(flag) for flag in flags]
+
+    async def _send_alone(
+        self, commands: list[tuple[Arg, ...]], places: list[_Part], flags: list[bool | None], task: Task, size: int
+    ) -> None:
+        """Send the large outcome of one task; archive the task without it when that breaks each connection anew.
+
+        Redis hangs up on what is longer than its `proto-max-bulk-len`, and a slow network may never get it through
+        in time. An outage is something else: then nothing can be sent before, or nothing is answered after.
+        """
+        await self._link.connect()
+        try:
+            replies = await self._link.pipeline(commands, keep_errors=True)
+        except BackendUnavailableError as error:
+            await self._link.call("PING")
+            self._broke[task] += 1
+            if self._broke[task] < _TRIES_ALONE:
+                raise
+            reason = f"its outcome of {size} bytes cannot be sent: {error}"
+            [(_, [place])] = places
+            flags[place] = await self.archive_unreadable(task.queue, task.id.encode(), task.token, reason)
+            if flags[place]:
+                self._standing.give_up(task, reason)
+        else:
+            await self._read(self._link, replies, places, flags, refused=False)
+        self._broke.pop(task, None)
 
     async def _send(
-        self, link: Link, commands: list[tuple[Arg, ...]], places: list[_Part], *, refused: bool
-    ) -> list[bool]:
-        """Send the commands, and put the characters of their replies where they belong.
+        self,
+        link: Link,
+        commands: list[tuple[Arg, ...]],
+        places: list[_Part],
+        flags: list[bool | None],
+        *,
+        refused: bool,
+    ) -> None:
+        """Send the commands, and read the replies."""
+        await self._read(link, await link.pipeline(commands, keep_errors=True), places, flags, refused=refused)
+
+    async def _read(
+        self, link: Link, replies: list[Any], places: list[_Part], flags: list[bool | None], *, refused: bool
+    ) -> None:
+        """Put the characters of the replies where they belong among the flags.
 
         What Redis refuses, because of a key of the wrong type, say, is told, and keeps no other queue's tasks from
         being written. Its own get the flag `refused`: nobody can have taken them, and outcomes can't be kept for ever.
         """
-        if not commands:
-            return []
-        flags = [refused] * sum(len(part) for _, part in places)
-        for (queue, part), reply in zip(places, await link.pipeline(commands, keep_errors=True), strict=True):
+        unavailable: BackendUnavailableError | None = None
+        for (queue, part), reply in zip(places, replies, strict=True):
             if isinstance(reply, BackendUnavailableError):
-                raise reply
+                unavailable = reply
+                continue
             if isinstance(reply, BackendError):
                 error = await explain(link, self._keys_of(queue), reply)
                 self._standing.refuse(queue, error, outcomes=0 if refused else len(part))
+                for index in part:
+                    flags[index] = refused
                 continue
             for index, flag in zip(part, reply, strict=True):
                 flags[index] = flag == _WRITTEN
-        return flags
+        if unavailable is not None:
+            raise unavailable
 
     def _names(self, queue: str, now: int) -> tuple[str, ...]:
         keys = self._keys_of(queue)
@@ -151,44 +223,80 @@ class Settler:
             keys.task_prefix,
         )
 
-    def _append(self, args: list[Arg], settlement: Settlement, now: int, precisely: float) -> None:
-        """Add one task's words, as the script reads them."""
+    def _append(self, args: list[Arg], settlement: Settlement, now: int, precisely: float) -> int:
+        """Add one task's words, as the script reads them. Returns the size of those that may be large."""
         task = settlement.task
         record = task.record
         if not isinstance(record, Record):
             raise TypeError(f"task {task.id} was not claimed from this backend")
         action = settlement.action
         if action is Action.COMPLETE:
-            self._append_completed(args, settlement, record, now)
-        elif action is Action.RETRY:
+            return self._append_completed(args, settlement, record, now)
+        if action is Action.RETRY:
             retried = task.retried + 1 if settlement.counted else task.retried
             delay = settlement.retry_at - self._clock.time()
             at = f"{precisely + delay:.3f}" if delay > 0 else ""
             msg = _failed(record, retried, settlement.error, now)
             args += ("R", task.id, task.token, msg, at, int(settlement.counted), int(settlement.death))
-        elif action is Action.ARCHIVE:
+            return len(msg)
+        if action is Action.ARCHIVE:
             error = _clean(settlement.error)
-            args += ("A", task.id, task.token, _failed(record, task.retried, error, now), error)
-        elif action is Action.RELEASE:
+            msg = _failed(record, task.retried, error, now)
+            args += ("A", task.id, task.token, msg, error)
+            return len(msg) + len(error)
+        if action is Action.RELEASE:
             since = b"" if settlement.rerun else record.pending_since
             args += ("L", task.id, task.token, since, int(settlement.rerun))
         else:
             args += ("D", task.id, task.token, record.limits.unique_key)
+        return 0
 
-    def _append_completed(self, args: list[Arg], settlement: Settlement, record: Record, now: int) -> None:
+    def _append_completed(self, args: list[Arg], settlement: Settlement, record: Record, now: int) -> int:
         task = settlement.task
         message = record.limits
         retention = retention_of(record, self._lifecycle)
         if not retention:
             args += ("D", task.id, task.token, message.unique_key)
-            return
+            return 0
         msg = completed_message(record, retention, now)
         purge_at = now + retention
         if settlement.result is None or not self.store_result:
             args += ("C", task.id, task.token, message.unique_key, msg, purge_at)
-        else:
-            result = guard_result(settlement.result)
-            args += ("K", task.id, task.token, message.unique_key, msg, purge_at, result)
+            return len(msg)
+        result = guard_result(settlement.result)
+        args += ("K", task.id, task.token, message.unique_key, msg, purge_at, result)
+        return len(msg) + len(result)
+
+
+class _Call:
+    """One script call.
+
+    Attributes:
+        args: Its words.
+        part: The places in the batch that it is about.
+        size: Bytes of the words that may be large.
+    """
+
+    __slots__ = ("args", "part", "queue", "size")
+
+    def __init__(self, queue: str, args: Sequence[Arg]) -> None:
+        self.queue = queue
+        self.args = list(args)
+        self.part: list[int] = []
+        self.size = 0
+
+
+def _writes(calls: Sequence[_Call]) -> list[list[_Call]]:
+    """The calls in groups that are sent in one write each: all together, unless they are large."""
+    groups: list[list[_Call]] = []
+    left = 0
+    for call in calls:
+        if not groups or call.size > left:
+            groups.append([])
+            left = _MOST_BYTES
+        groups[-1].append(call)
+        left -= call.size
+    return groups
 
 
 def _failed(record: Record, retried: int, error: str, now: int) -> bytes:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.errors import BackendError
     from runqy_worker.domain.events import Listener
+    from runqy_worker.domain.task import Task
 
 _PAUSED_FOR = 1.0
 _REFUSED_FOR = 10.0
@@ -88,6 +89,11 @@ class Standing:
                 f"Queue {queue} cannot be served; it is tried every {_REFUSED_FOR:.0f} s until this is mended: {error}"
             )
             self._tell("queue_refused", text, queue, Level.ERROR)
+
+    def give_up(self, task: Task, reason: str) -> None:
+        """A task is archived because its outcome can't be written."""
+        text = f"Task {task.id} of {task.queue} is archived: {reason}"
+        self._listener.notice(Notice("outcome_too_large", text, Level.ERROR, task, fields={"queue": task.queue}))
 
     def serve(self, queue: str) -> None:
         """It gave tasks."""
