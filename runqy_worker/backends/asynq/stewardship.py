@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from runqy_worker.domain.clock import SharedClock
     from runqy_worker.domain.events import Listener
 
+LONGEST_TERM = 5.0
+"""Seconds that a steward who fell silent is waited for, at most."""
 _SPREAD = 0.2
 """Most parts of a term that one who may take over comes late, so that not all ask in the same instant."""
 _GOODBYE = 1.0
@@ -40,12 +42,13 @@ class Stewardship:
     """A lock per queue, `asynq:{<queue>}:steward`, for a term by the server's clock.
 
     Its holder renews it three times per term. Everybody else asks again only when the term that they saw is over, so
-    that a holder who dies or falls silent is replaced within 1.2 terms. The chores are safe when two do them at once;
-    the lock only saves work. Every answer tells the server's time, which keeps the clock right.
+    that a holder who dies or falls silent is replaced within 1.2 terms, also when the server's clock is set back
+    meanwhile. The chores are safe when two do them at once; the lock only saves work. Every answer tells the server's
+    time, which keeps the clock right.
 
     Args:
         name: Who we are; unique in the fleet.
-        lasts: Seconds of a term.
+        lasts: Seconds of a term, at most `LONGEST_TERM`.
 
     Attributes:
         heard: What the last answer said of the server's clock; None before the first.
@@ -114,7 +117,7 @@ class Stewardship:
                 self.heard = Heard(asked_at, server_time - asked_at)
             if left:
                 self._since.pop(keys, None)
-                self._ask_at[keys] = now + left / 1000 + late
+                self._ask_at[keys] = now + min(left / 1000, LONGEST_TERM) + late
             else:
                 self._since.setdefault(keys, now)
                 self._ask_at[keys] = asked_at + self._lasts / 3
@@ -122,4 +125,5 @@ class Stewardship:
             self._clock.hear(server_time, asked_at)
 
     def _command(self, keys: QueueKeys, term: int) -> tuple[Arg, ...]:
-        return self._script.command((f"{keys.prefix}steward", f"{keys.prefix}none"), (self._name, term))
+        names = (f"{keys.prefix}steward", f"{keys.prefix}none")
+        return self._script.command(names, (self._name, term, int(LONGEST_TERM * 1000)))

@@ -10,7 +10,7 @@ from runqy_worker.backends.asynq.forwarding import Forwarding
 from runqy_worker.backends.asynq.janitor import Janitor
 from runqy_worker.backends.asynq.plain_keys import PlainKeys
 from runqy_worker.backends.asynq.recovery import Recovery
-from runqy_worker.backends.asynq.stewardship import Stewardship
+from runqy_worker.backends.asynq.stewardship import LONGEST_TERM, Stewardship
 from runqy_worker.backends.asynq.sweeping import Sweeping
 from runqy_worker.domain.clock import SharedClock
 from runqy_worker.domain.errors import BackendError, BackendUnavailableError
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.events import Listener
 
-_LONGEST_TERM = 5.0
-"""Seconds that a steward who fell silent is waited for."""
 _PURGE_EVERY = 8.0
 _AUDIT_EVERY = 10.0
 _AFTER_REFUSAL = 30.0
@@ -76,7 +74,7 @@ class Upkeep:
             keys,
             link,
             name=name or secrets.token_hex(8),
-            lasts=min(_LONGEST_TERM, 5 / 3 * every),
+            lasts=min(LONGEST_TERM, 5 / 3 * every),
             listener=listener,
             clock=shared,
             rng=rng,

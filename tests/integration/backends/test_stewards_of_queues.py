@@ -181,6 +181,22 @@ async def test_a_lock_that_never_lapses_is_taken(world: World, fleet: Fleet) -> 
     assert world.db.pttl(f"{world.keys.prefix}steward") > 0
 
 
+async def test_a_lock_that_outlasts_every_term_is_taken(world: World, fleet: Fleet) -> None:
+    """The server's clock was set back: a lock of its former time would hold for as long."""
+    steward = f"{world.keys.prefix}steward"
+    world.db.set(steward, "somebody", px=3_600_000)
+    world.put("a", "scheduled", 1)
+    await fleet.join(PATIENT).upkeep.run()
+    assert world.pending() == ["a"]
+    assert world.db.pttl(steward) <= 5000
+
+
+async def test_a_lock_of_a_longer_term_than_ones_own_is_left_alone(world: World, fleet: Fleet) -> None:
+    world.db.set(f"{world.keys.prefix}steward", "somebody", px=4900)
+    await fleet.join(HASTY).upkeep.run()
+    assert world.db.get(f"{world.keys.prefix}steward") == "somebody"
+
+
 async def test_whoever_looks_on_notices_a_server_that_takes_no_writes(world: World, fleet: Fleet) -> None:
     """Owners can't renew then, so a new steward must not take what lapsed meanwhile."""
     steward, other = fleet.join(), fleet.join()

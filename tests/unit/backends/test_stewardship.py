@@ -66,7 +66,7 @@ class Server:
             self.asked[script, link] += 1
         if script == self.refuses:
             return BackendError("WRONGTYPE")
-        return [self._lock(*command[3:4], *command[5:]), *time] if script == "steward" else NOTHING[script]
+        return [self._lock(*command[3:4], *command[5:7]), *time] if script == "steward" else NOTHING[script]
 
     def _lock(self, key: str, name: str, term: int) -> int:
         now = self.clock.now + self.ahead
@@ -215,6 +215,14 @@ async def test_a_sleeper_that_was_steward_learns_that_it_is_no_more(server: Serv
     assert await second.held() == [KEYS]
     assert await first.held() == []
     assert 0 < first.pause() <= TERM * 1.2 + 0.01
+
+
+async def test_no_answer_makes_anyone_wait_longer_than_the_longest_term(server: Server) -> None:
+    first, second = stewardship(server, "first"), stewardship(server, "second")
+    await first.held()
+    server.ahead = -3600.0
+    assert await second.held() == []
+    assert second.pause() <= TERM * 1.2
 
 
 async def test_given_up_it_is_the_next_ones_at_once(server: Server) -> None:

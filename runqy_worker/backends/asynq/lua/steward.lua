@@ -1,7 +1,7 @@
 -- Takes, keeps or gives up the stewardship of a queue: one worker at a time does its chores.
 --
 -- KEYS: the queue's steward key, a key that never exists
--- ARGV: who asks, milliseconds until it lapses (0: give it up)
+-- ARGV: who asks, milliseconds until it lapses (0: give it up), milliseconds of the longest term that anyone asks for
 -- Returns: 0 when the asker is the steward now, else milliseconds until the present one's lapses; seconds and
 --          microseconds of the server's clock
 
@@ -11,7 +11,8 @@ redis.call('DEL', KEYS[2])
 local now = redis.call('TIME')
 local steward = redis.call('GET', KEYS[1])
 local left = steward and redis.call('PTTL', KEYS[1]) or -1
-if steward and steward ~= ARGV[1] and left >= 0 then
+-- More than the longest term is left only after the server's clock was set back: then nobody may wait for it to come again.
+if steward and steward ~= ARGV[1] and left >= 0 and left <= tonumber(ARGV[3]) then
   return { left + 1, now[1], now[2] }
 end
 redis.call('DEL', KEYS[1])
