@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _BATCH = 250
 """Tasks per set that one call moves: Redis does nothing else meanwhile, for less than a millisecond."""
 _MOST_ROUNDS = 40
+_TELL_AGAIN_AFTER = 300.0
+"""Seconds of peace after which damage is told anew. While it lasts, what is put off comes back sooner than that."""
 _LOOK_AGAIN = (0.8, 1.0)
 """Seconds after which to look again although nothing known is due: someone may have scheduled an earlier task."""
 
@@ -36,8 +38,10 @@ class Forwarding:
         self._stewardship = stewardship
         self._asking = Asking("forwarding", link, listener=listener, clock=clock)
         self._listener = listener
+        self._clock = clock
         self._rng = rng
         self._script = load("forward")
+        self._put_off: dict[tuple[QueueKeys, bytes], float] = {}
 
     async def run(self) -> float:
         """Move all that is due. Returns seconds until the next may be due; 0 when more is due than one run moves."""
@@ -48,9 +52,11 @@ class Forwarding:
         for _ in range(_MOST_ROUNDS):
             again = []
             replies = await self._asking.ask({keys: self._command(keys) for keys in left})
-            for keys, (_moved, delay_ms, ghosts, strays) in replies.items():
+            for keys, (_moved, delay_ms, ghosts, strays, damage) in replies.items():
                 self._tell(keys, ghosts, "had no task behind them")
                 self._tell(keys, strays, "were also in the place that their state names")
+                if damage:
+                    self._tell_put_off(keys, set(damage))
                 if delay_ms == 0:
                     again.append(keys)
                 elif delay_ms > 0:
@@ -70,3 +76,14 @@ class Forwarding:
             text = f"{len(ids)} ids in scheduled or retry of {keys.queue} {why}; they were removed: {', '.join(shown)}"
             fields = {"queue": keys.queue, "count": len(ids), "ids": shown}
             self._listener.notice(Notice("forward_dropped", text, Level.WARNING, fields=fields))
+
+    def _tell_put_off(self, keys: QueueKeys, damage: set[bytes]) -> None:
+        """Tell what holds tasks up, once."""
+        now = self._clock.monotonic()
+        self._put_off = {what: at for what, at in self._put_off.items() if now - at < _TELL_AGAIN_AFTER}
+        news = sorted(why.decode(errors="replace") for why in damage if (keys, why) not in self._put_off)
+        self._put_off.update(dict.fromkeys(((keys, why) for why in damage), now))
+        if news:
+            text = f"Tasks of {keys.queue} that are due stay where they are until this is mended: {'; '.join(news[:5])}"
+            fields = {"queue": keys.queue, "why": news[:5]}
+            self._listener.notice(Notice("forward_put_off", text, Level.ERROR, fields=fields))

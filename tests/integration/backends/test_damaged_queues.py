@@ -12,6 +12,7 @@ from support.asynq_world import World
 from support.tcp_proxy import TcpProxy
 
 from runqy_worker.backends.asynq.auditing import Auditing
+from runqy_worker.backends.asynq.forwarding import Forwarding
 from runqy_worker.backends.asynq.keys import QueueKeys
 from runqy_worker.backends.asynq.options import RedisOptions
 from runqy_worker.backends.asynq.scripts import load
@@ -189,6 +190,40 @@ async def test_a_member_that_its_group_lost_is_in_the_group_again(world: World) 
     assert set(world.db.zrange(world.keys.group("mail"), 0, -1)) == {"lost", "waiting"}
     assert world.db.smembers(world.keys.groups) == {"mail"}
     assert world.pending() == []
+
+
+async def test_a_group_of_the_wrong_type_holds_up_only_its_own_tasks(world: World) -> None:
+    """They stay in the set, and go on when it is mended."""
+    for number in range(600):
+        group = {"hash_group": "team"} if number % 2 else {}
+        world.put(f"t{number:03}", "scheduled", number + 1, **group)
+    world.put("again", "retry", 1, hash_group="team")
+    world.db.set(world.keys.group("team"), "by mistake")
+    forwarding = next(chore for chore in world.upkeep()._due_at if isinstance(chore, Forwarding))
+    for _ in range(3):
+        assert await forwarding.run() > 0, "more is due"
+    assert world.pending() == [f"t{number:03}" for number in range(0, 600, 2)]
+    due_at = dict(world.db.zrange(world.keys.scheduled, 0, -1, withscores=True))
+    assert set(due_at) == {f"t{number:03}" for number in range(1, 600, 2)}
+    assert min(due_at.values()) > time.time()
+    assert (world.field("t001", "state"), world.field("again", "state")) == ("scheduled", "retry")
+    said = [notice for notice in world.recorder.notices if notice.level >= Level.ERROR]
+    assert [notice.action for notice in said] == ["forward_put_off"]
+    assert f"{world.keys.group('team')} is a string, not a zset" in said[0].message
+    world.db.delete(world.keys.group("team"))
+    world.db.zadd(world.keys.scheduled, dict.fromkeys(due_at, 1))
+    await forwarding.run()
+    assert set(world.db.zrange(world.keys.group("team"), 0, -1)) == set(due_at)
+
+
+async def test_what_is_due_stays_where_it_is_while_pending_is_of_the_wrong_type(world: World) -> None:
+    world.put("a", "scheduled", 1)
+    world.put("b", "scheduled", 1, hash_group="mail")
+    world.db.set(world.keys.pending, "by mistake")
+    await world.upkeep().run()
+    assert world.db.zrange(world.keys.scheduled, 0, -1) == ["a", "b"]
+    assert (world.field("a", "state"), world.field("b", "state")) == ("scheduled", "scheduled")
+    assert not world.db.exists(world.keys.group("mail"))
 
 
 async def test_a_finished_task_with_a_wrong_state_is_purged_with_its_set(world: World) -> None:
