@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conformance.backend_harness import AsynqHarness
@@ -12,12 +13,13 @@ from support.asynq_world import World
 from support.tcp_proxy import TcpProxy
 
 from runqy_worker.backends.asynq.auditing import Auditing
+from runqy_worker.backends.asynq.client import AsynqClient
 from runqy_worker.backends.asynq.forwarding import Forwarding
 from runqy_worker.backends.asynq.keys import QueueKeys
 from runqy_worker.backends.asynq.options import RedisOptions
 from runqy_worker.backends.asynq.scripts import load
 from runqy_worker.config.model import LeaseConfig
-from runqy_worker.domain.errors import BackendUnavailableError
+from runqy_worker.domain.errors import BackendError, BackendUnavailableError
 from runqy_worker.domain.events import Level
 from runqy_worker.domain.settlement import Action, Settlement
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from support.redis_server import RedisServer
 
+    from runqy_worker.backends.asynq.scripts import Arg
     from runqy_worker.backends.asynq.upkeep import Upkeep
 
 GOOD, BAD = "jobs.good", "jobs.bad"
@@ -246,3 +249,89 @@ async def test_lost_tasks_are_found_after_as_many_rounds_as_there_are_keys(world
     for _ in range(5):
         await audit.run()
     assert world.pending() == ["lost"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "options"),
+    [
+        ("pending", {}),
+        ("scheduled", {"process_in": 60}),
+        ("g:mail", {"group": "mail"}),
+        ("groups", {"group": "mail"}),
+        ("asynq:t:a", {}),
+    ],
+)
+async def test_a_task_that_cant_be_enqueued_leaves_nothing_behind(
+    world: World, broken: str, options: dict[str, Any]
+) -> None:
+    key = broken if broken.startswith("asynq:") else world.keys.prefix + broken
+    world.db.set(key, "by mistake")
+    async with AsynqClient(world.options) as client:
+        with pytest.raises(BackendError, match=f"WRONGTYPE {re.escape(key)} is a string"):
+            await client.enqueue(world.keys.queue, b"{}", task_id="a", unique_ttl=60, **options)
+        assert set(world.db.keys()) == {"asynq:queues", key}
+        world.db.delete(key)
+        assert await client.enqueue(world.keys.queue, b"{}", task_id="a", unique_ttl=60, **options) == "a"
+
+
+@pytest.mark.parametrize("broken", ["scheduled", "retry", "archived", "completed", "groups", "active", "lease"])
+@pytest.mark.parametrize("verb", ["archive", "delete"])
+async def test_an_operators_command_that_redis_refuses_leaves_the_task_where_it_is(
+    world: World, verb: str, broken: str
+) -> None:
+    world.put("a", "pending")
+    world.db.set(world.keys.prefix + broken, "by mistake")
+    before = world.raw.hgetall(world.keys.task("a"))
+    async with AsynqClient(world.options) as client:
+        with pytest.raises(BackendError, match="WRONGTYPE"):
+            await getattr(client, verb)("a", world.keys.queue)
+    assert world.pending() == ["a"]
+    assert world.raw.hgetall(world.keys.task("a")) == before
+
+
+async def test_a_member_is_not_run_while_its_group_or_the_line_is_of_the_wrong_type(world: World) -> None:
+    async with AsynqClient(world.options) as client:
+        await client.enqueue(world.keys.queue, b"{}", task_id="a", group="mail")
+        world.db.set(world.keys.pending, "by mistake")
+        with pytest.raises(BackendError, match="WRONGTYPE"):
+            await client.run_now("a", world.keys.queue)
+    assert world.db.zrange(world.keys.group("mail"), 0, -1) == ["a"]
+    assert world.field("a", "state") == "aggregating"
+
+
+async def test_a_lock_or_record_of_the_wrong_type_keeps_no_task_from_being_deleted(world: World) -> None:
+    world.put("a", "pending", hash_unique_key="lock")
+    world.db.sadd("lock", "by mistake")
+    world.db.set("asynq:t:a", "by mistake")
+    async with AsynqClient(world.options) as client:
+        assert await client.delete("a", world.keys.queue) == "pending"
+    assert not world.db.exists(world.keys.task("a"), world.keys.pending)
+
+
+def taken_over(world: World, task_id: str, state: str, *, counters: int) -> tuple[Arg, ...]:
+    """The script call that takes it from a Go worker."""
+    target = world.keys.prefix + state
+    seen = (world.keys.task_prefix, task_id, world.db.zscore(world.keys.lease, task_id))
+    counted = ("d1", "d2", world.keys.processed, world.keys.failed)[:counters]
+    return load("take_over").command(
+        (world.keys.lease, world.keys.active, target, *counted), (*seen, state, 5, b"m", int(time.time()) + 60)
+    )
+
+
+@pytest.mark.parametrize("state", ["retry", "archived", "pending"])
+async def test_a_go_workers_task_that_cant_be_taken_over_keeps_its_lease(world: World, state: str) -> None:
+    world.put_active("go", int(time.time()) - 100)
+    world.db.set(world.keys.prefix + state, "by mistake")
+    with pytest.raises(BackendError, match="WRONGTYPE"):
+        await world.link.call(*taken_over(world, "go", state, counters=0 if state == "pending" else 4))
+    assert world.db.lrange(world.keys.active, 0, -1) == world.db.zrange(world.keys.lease, 0, -1) == ["go"]
+    assert world.field("go", "state") == "active"
+
+
+async def test_counters_that_cant_count_keep_no_go_workers_task_from_being_taken_over(world: World) -> None:
+    world.put_active("go", int(time.time()) - 100)
+    world.db.rpush("d1", "by mistake")
+    world.db.set(world.keys.processed, "by mistake")
+    assert await world.link.call(*taken_over(world, "go", "retry", counters=4)) == 1
+    assert world.db.zrange(world.keys.retry, 0, -1) == ["go"]
+    assert (world.db.get("d2"), world.db.get(world.keys.failed)) == ("1", "1")

@@ -5,6 +5,13 @@
 -- ARGV: id, msg, Unix seconds to run at (0: now), group (or empty), key of the group, seconds the lock lasts,
 --       queue, key of the server's record of it (or empty), seconds until it is to run (0: as the time above says)
 -- Returns: {1}, or {0} when the id is taken, or {-1, id of the task that holds the lock}
+
+-- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written.
+local function misfit(key, kind)
+  local found = redis.call('TYPE', key).ok
+  return found ~= 'none' and found ~= kind and redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found)
+end
+
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
 local delay = tonumber(ARGV[9])
@@ -12,6 +19,15 @@ local at = delay > 0 and seconds + delay or tonumber(ARGV[3])
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return {0}
 end
+local wrong = ARGV[8] ~= '' and misfit(ARGV[8], 'hash')
+if at > seconds then
+  wrong = wrong or misfit(KEYS[3], 'zset')
+elseif ARGV[4] ~= '' then
+  wrong = wrong or misfit(ARGV[5], 'zset') or misfit(KEYS[4], 'set')
+else
+  wrong = wrong or misfit(KEYS[2], 'list')
+end
+if wrong then return wrong end
 if KEYS[5] then
   local lasts = math.ceil(tonumber(ARGV[6]) + math.max(0, at - seconds))
   if not redis.call('SET', KEYS[5], ARGV[1], 'NX', 'EX', lasts) then

@@ -4,6 +4,13 @@
 -- ARGV: id, what to do (`run`, `archive`, `delete`), prefix of groups, queue
 -- Returns: the state it was in; `` when there is no such task. Nothing is done to one that is active already, nor to
 --          one that is where it should go.
+
+-- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written.
+local function misfit(key, kind)
+  local found = redis.call('TYPE', key).ok
+  return found ~= 'none' and found ~= kind and redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found)
+end
+
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then
   return redis.call('EXISTS', KEYS[1]) == 1 and 'unknown' or ''
@@ -12,6 +19,14 @@ local wanted = ({run = 'pending', archive = 'archived'})[ARGV[2]]
 if state == 'active' or state == wanted then
   return state
 end
+local group = redis.call('HGET', KEYS[1], 'group')
+group = group and group ~= '' and group
+local wrong = misfit(KEYS[2], 'list') or misfit(KEYS[7], 'set') or misfit(KEYS[8], 'list') or misfit(KEYS[9], 'zset')
+  or group and misfit(ARGV[3] .. group, 'zset')
+for at = 3, 6 do
+  wrong = wrong or misfit(KEYS[at], 'zset')
+end
+if wrong then return wrong end
 local waited = redis.call('LREM', KEYS[2], 0, ARGV[1])
 -- A worker's wait may have taken hold of it a moment ago: it is in active then, but nobody has claimed it yet.
 if waited == 0 and state == 'pending' and not redis.call('ZSCORE', KEYS[9], ARGV[1]) then
@@ -20,8 +35,7 @@ end
 for at = 3, 6 do
   redis.call('ZREM', KEYS[at], ARGV[1])
 end
-local group = redis.call('HGET', KEYS[1], 'group')
-if group and group ~= '' then
+if group then
   redis.call('ZREM', ARGV[3] .. group, ARGV[1])
   if redis.call('ZCARD', ARGV[3] .. group) == 0 then
     redis.call('SREM', KEYS[7], group)
@@ -41,12 +55,12 @@ elseif ARGV[2] == 'archive' then
   redis.call('ZADD', KEYS[5], now[1], ARGV[1])
 else
   local unique = redis.call('HGET', KEYS[1], 'unique_key')
-  if unique and unique ~= '' and redis.call('GET', unique) == ARGV[1] then
+  if unique and unique ~= '' and redis.pcall('GET', unique) == ARGV[1] then
     redis.call('DEL', unique)
   end
   redis.call('DEL', KEYS[1])
   local lookup = 'asynq:t:' .. ARGV[1]
-  if redis.call('HGET', lookup, 'queue') == ARGV[4] then
+  if redis.pcall('HGET', lookup, 'queue') == ARGV[4] then
     redis.call('DEL', lookup)
   end
 end

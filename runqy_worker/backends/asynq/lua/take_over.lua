@@ -5,14 +5,23 @@
 -- ARGV: prefix of task hashes, id, lease score as seen, new state (`retry`, `archived`, or `pending`: to the
 --       front, uncharged), and unless pending: score in the new set, new msg, Unix seconds when the day's counters
 --       expire
--- Returns: 1 when it was taken, 0 when the lease is not the same any more.
+-- Returns: 1 when it was taken, 0 when the lease is not the same any more. A counter that can't count stays as it is.
+
+-- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written.
+local function misfit(key, kind)
+  local found = redis.call('TYPE', key).ok
+  return found ~= 'none' and found ~= kind and redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found)
+end
+
 local id = ARGV[2]
 local task = ARGV[1] .. id
 local score = redis.call('ZSCORE', KEYS[1], id)
 if not score or tonumber(score) ~= tonumber(ARGV[3]) then
   return 0
 end
-if redis.call('EXISTS', task) == 0 or redis.call('LREM', KEYS[2], 0, id) == 0 then
+local wrong = misfit(KEYS[2], 'list') or misfit(KEYS[3], ARGV[4] == 'pending' and 'list' or 'zset')
+if wrong then return wrong end
+if redis.call('TYPE', task).ok ~= 'hash' or redis.call('LREM', KEYS[2], 0, id) == 0 then
   return 0
 end
 redis.call('HSET', task, 'state', ARGV[4])
@@ -25,16 +34,16 @@ end
 redis.call('ZADD', KEYS[3], ARGV[5], id)
 redis.call('HSET', task, 'msg', ARGV[6])
 for at = 4, 5 do
-  if redis.call('INCR', KEYS[at]) == 1 then
+  if redis.pcall('INCR', KEYS[at]) == 1 then
     redis.call('EXPIREAT', KEYS[at], ARGV[7])
   end
 end
-local total = redis.call('GET', KEYS[6])
-if total and tonumber(total) >= 9223372036854775807 then
+local total = redis.pcall('GET', KEYS[6])
+if type(total) == 'string' and (tonumber(total) or 0) >= 9223372036854775807 then
   redis.call('SET', KEYS[6], 1)
   redis.call('SET', KEYS[7], 1)
 else
-  redis.call('INCR', KEYS[6])
-  redis.call('INCR', KEYS[7])
+  redis.pcall('INCR', KEYS[6])
+  redis.pcall('INCR', KEYS[7])
 end
 return 1
