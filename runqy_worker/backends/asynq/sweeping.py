@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runqy_worker.backends.asynq.asking import Asking
@@ -18,6 +19,33 @@ if TYPE_CHECKING:
     from runqy_worker.domain.events import Listener
 
 _MOST = 10_000
+_MEND_PER_CALL = 100
+"""Redis does nothing else during a call, which searches active for each id."""
+_LONGEST = 0.5
+"""Seconds of mending after which the other chores get their turn; the next sweep goes on."""
+
+
+def _parts(ids: list[bytes]) -> list[list[bytes]]:
+    return [ids[at : at + _MEND_PER_CALL] for at in range(0, len(ids), _MEND_PER_CALL)]
+
+
+@dataclass
+class _Mended:
+    """What became of ids, as the script says it."""
+
+    returned: list[bytes] = field(default_factory=list)
+    dropped: list[bytes] = field(default_factory=list)
+    removed: int = 0
+    restored: list[bytes] = field(default_factory=list)
+    strayed: list[bytes] = field(default_factory=list)
+
+    def add(self, returned: list[bytes], dropped: list[bytes], removed: int, *others: list[bytes]) -> None:
+        restored, strayed = others
+        self.returned += returned
+        self.dropped += dropped
+        self.removed += removed
+        self.restored += restored
+        self.strayed += strayed
 
 
 class Sweeping:
@@ -60,47 +88,47 @@ class Sweeping:
             )
             before, self._suspects = self._suspects, {}
             self._swept_at = now  # before anything is mended: should that fail, the next sweep is not any sooner
+            ends = self._clock.monotonic() + _LONGEST
             for keys, (unleased, lease_only) in found.items():
                 if unleased or lease_only:
                     self._suspects[keys] = (set(unleased), set(lease_only))
                     earlier = before.get(keys, (set(), set()))
                     confirmed = [task_id for task_id in unleased if task_id in earlier[0]]
-                    await self._repair(keys, confirmed, list(earlier[1].intersection(lease_only)))
+                    await self._repair(keys, confirmed, list(earlier[1].intersection(lease_only)), ends)
         else:
             self._suspects = {}
             self._swept_at = now
         return self._every * self._rng.uniform(1.0, 1.3)
 
-    async def _repair(self, keys: QueueKeys, unleased: list[bytes], lease_only: list[bytes]) -> None:
-        if not unleased and not lease_only:
-            return
-        command = self._mend.command(
-            (keys.active, keys.lease, keys.pending, keys.scheduled, keys.retry, keys.archived, keys.completed),
-            (keys.task_prefix, len(unleased), *unleased, *lease_only),
-        )
-        answer = (await self._asking.ask({keys: command})).get(keys)
-        if answer is not None:
-            self._tell(keys, *answer)
+    async def _repair(self, keys: QueueKeys, unleased: list[bytes], lease_only: list[bytes], ends: float) -> None:
+        """Mend them, some at a time, until it is `ends` by the clock; the newest first, so that the oldest is next."""
+        parts = [(len(some), some) for some in _parts(unleased)] + [(0, some) for some in _parts(lease_only)]
+        names = (keys.active, keys.lease, keys.pending, keys.scheduled, keys.retry, keys.archived, keys.completed)
+        done = _Mended()
+        try:
+            for count, some in parts:
+                command = self._mend.command(names, (keys.task_prefix, count, *some))
+                answer = (await self._asking.ask({keys: command})).get(keys)
+                if answer is None:
+                    break
+                done.add(*answer)
+                if self._clock.monotonic() >= ends:
+                    break
+        finally:
+            self._tell(keys, done)
 
-    def _tell(
-        self,
-        keys: QueueKeys,
-        returned: list[bytes],
-        dropped: list[bytes],
-        removed: int,
-        *others: list[bytes],
-    ) -> None:
-        restored, strayed = others
+    def _tell(self, keys: QueueKeys, done: _Mended) -> None:
         counts = {
-            "were active without a lease and are pending again": len(returned),
-            "had a lease without being active and are active again": len(restored),
-            "were listed as active although they are elsewhere": len(strayed),
-            "were listed as active without a task behind them": len(dropped),
-            "had a lease and nothing else": removed,
+            "were active without a lease and are pending again": len(done.returned),
+            "had a lease without being active and are active again": len(done.restored),
+            "were listed as active although they are elsewhere": len(done.strayed),
+            "were listed as active without a task behind them": len(done.dropped),
+            "had a lease and nothing else": done.removed,
         }
         found = "; ".join(f"{count} {what}" for what, count in counts.items() if count)
         if found:
-            shown = [task_id.decode(errors="replace") for task_id in (*returned, *restored, *strayed, *dropped)[:5]]
+            ids = (*done.returned, *done.restored, *done.strayed, *done.dropped)
+            shown = [task_id.decode(errors="replace") for task_id in ids[:5]]
             self._listener.notice(
                 Notice(
                     "sweep_repaired",
@@ -108,11 +136,11 @@ class Sweeping:
                     Level.WARNING,
                     fields={
                         "queue": keys.queue,
-                        "returned": len(returned),
-                        "restored": len(restored),
-                        "strayed": len(strayed),
-                        "dropped": len(dropped),
-                        "leases": removed,
+                        "returned": len(done.returned),
+                        "restored": len(done.restored),
+                        "strayed": len(done.strayed),
+                        "dropped": len(done.dropped),
+                        "leases": done.removed,
                         "ids": shown,
                     },
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.asynq_world import World
@@ -12,6 +12,7 @@ from support.redis_server import RedisServer
 
 from runqy_worker.backends.asynq.auditing import Auditing
 from runqy_worker.backends.asynq.recovery import Recovery
+from runqy_worker.backends.asynq.sweeping import Sweeping
 from runqy_worker.config.model import LifecycleConfig
 from runqy_worker.domain.clock import SystemClock
 from runqy_worker.domain.errors import BackendUnavailableError
@@ -33,6 +34,18 @@ class SkewedClock(SystemClock):
 
     def time(self) -> float:
         return super().time() + self._ahead
+
+
+class HastyClock(SystemClock):
+    """Every look at it takes so many seconds."""
+
+    def __init__(self, step: float) -> None:
+        self._step = step
+        self._looks = 0
+
+    def monotonic(self) -> float:
+        self._looks += 1
+        return self._looks * self._step
 
 
 @pytest.fixture
@@ -249,6 +262,54 @@ async def test_active_without_lease_is_given_back_after_two_sweeps(world: World)
     assert world.field("older", "token") is None
     assert not world.db.exists(world.keys.active)
     assert not world.db.exists(world.keys.task("ghost"))
+
+
+async def test_many_are_mended_some_at_a_time_and_told_together(world: World) -> None:
+    """Redis serves nobody else during a call."""
+    for number in range(250):
+        world.put(f"t{number:03}", "active")
+        world.put_active(f"bare{number}", time.time() + 60.5)
+        world.db.lrem(world.keys.active, 0, f"bare{number}")
+    sweeping = next(chore for chore in world.upkeep(recover_every=0.01)._due_at if isinstance(chore, Sweeping))
+    most = 0
+
+    async def measured(*arguments: Any, **options: Any) -> list[Any]:
+        nonlocal most
+        most = max(most, *(len(command) for command in arguments[0]))
+        return await pipeline(*arguments, **options)
+
+    pipeline, world.link.pipeline = world.link.pipeline, measured  # type: ignore[method-assign]
+    await sweeping.run()
+    await asyncio.sleep(0.02)
+    await sweeping.run()
+    assert world.pending() == [f"t{number:03}" for number in range(250)]
+    assert set(world.db.lrange(world.keys.active, 0, -1)) == {f"bare{number}" for number in range(250)}
+    assert most < 120
+    (said,) = [notice for notice in world.recorder.notices if notice.action == "sweep_repaired"]
+    assert (said.fields["returned"], said.fields["restored"]) == (250, 250)
+
+
+async def test_mending_leaves_the_other_chores_their_turn(world: World) -> None:
+    """A clock that runs fast does as well as a slow network."""
+    for number in range(250):
+        world.put(f"t{number:03}", "active")
+    clock = HastyClock(0.2)
+    chores = world.upkeep(recover_every=0.05, clock=clock)._due_at
+    sweeping = next(chore for chore in chores if isinstance(chore, Sweeping))
+    seen = []
+    while len(world.pending()) < 250:
+        await sweeping.run()
+        seen.append(len(world.pending()))
+    assert (seen[0], len(seen) > 2) == (0, True)
+    assert world.pending() == [f"t{number:03}" for number in range(250)]
+
+
+async def test_nothing_leaves_active_while_pending_is_of_the_wrong_type(world: World) -> None:
+    world.put("a", "active")
+    world.db.set(world.keys.pending, "by mistake")
+    upkeep = world.upkeep()
+    await keep_up(upkeep, lambda: any(n.fields.get("chore") == "sweeping" for n in world.recorder.notices))
+    assert world.db.lrange(world.keys.active, 0, -1) == ["a"]
 
 
 async def test_a_claim_between_two_sweeps_is_not_disturbed(world: World) -> None:

@@ -4,7 +4,7 @@
 --
 -- KEYS: active, lease, pending, scheduled, retry, archived, completed
 -- ARGV: prefix of task hashes, how many of the ids are active without a lease, those ids (newest first), then the
---       ids of leases only
+--       ids of leases only; not more than some hundred in all, since active is searched for each
 -- Returns: {returned ids}, {dropped ids: no task behind them}, leases removed, {ids that are in active again},
 --          {ids removed from active: the task is where its state says}
 local now = redis.call('TIME')
@@ -17,6 +17,12 @@ local function is_in_a_set(id)
   for _, set in pairs(sets) do
     if redis.call('ZSCORE', set, id) then return true end
   end
+end
+
+-- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written.
+for at, kind in pairs({ 'list', 'zset', 'list' }) do
+  local found = redis.call('TYPE', KEYS[at]).ok
+  if found ~= 'none' and found ~= kind then return redis.error_reply('WRONGTYPE ' .. KEYS[at] .. ' is a ' .. found) end
 end
 
 for at = 3, last do
