@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _BATCH = 250
 """Tasks per set that one call moves: Redis does nothing else meanwhile, for less than a millisecond."""
 _MOST_ROUNDS = 40
+_LONGEST = 0.5
+"""Seconds of forwarding after which the other chores get their turn, however slow the network is."""
 _TELL_AGAIN_AFTER = 300.0
 """Seconds of peace after which damage is told anew. While it lasts, what is put off comes back sooner than that."""
 _LOOK_AGAIN = (0.8, 1.0)
@@ -49,6 +51,7 @@ class Forwarding:
         if not left:
             return self._stewardship.pause()
         soonest = self._rng.uniform(*_LOOK_AGAIN)
+        ends = self._clock.monotonic() + _LONGEST
         for _ in range(_MOST_ROUNDS):
             again = []
             replies = await self._asking.ask({keys: self._command(keys) for keys in left})
@@ -64,6 +67,8 @@ class Forwarding:
             if not again:
                 return soonest
             left = again
+            if self._clock.monotonic() >= ends:
+                break
         return 0.0
 
     def _command(self, keys: QueueKeys) -> tuple[str | bytes | float, ...]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _BATCH = 100
 _MOST_ROUNDS = 100
+_LONGEST = 0.5
+"""Seconds of purging after which the other chores get their turn, however slow the network is."""
 _DEFAULT_TTL_ARCHIVED = 90 * 86400
 
 
@@ -44,6 +46,7 @@ class Janitor:
         self._stewardship = stewardship
         self._asking = Asking("purging", link, listener=listener, clock=clock)
         self._listener = listener
+        self._clock = clock
         self._every = every
         self._ttl_archived = _DEFAULT_TTL_ARCHIVED if ttl_archived is None else ttl_archived
         self._rng = rng
@@ -56,9 +59,8 @@ class Janitor:
         Returns seconds until the next round; 0 when there is more than one round deletes.
         """
         left = await self._stewardship.held()
+        ends = self._clock.monotonic() + _LONGEST
         for _ in range(_MOST_ROUNDS):
-            if not left:
-                return self._every * self._rng.uniform(0.8, 1.2)
             again = []
             replies = await self._asking.ask({keys: self._command(keys) for keys in left})
             for keys, (_completed, archived, window, looked, *dropped) in replies.items():
@@ -68,7 +70,9 @@ class Janitor:
                 if _BATCH in {looked, archived}:
                     again.append(keys)
             left = again
-        return 0.0
+            if not left or self._clock.monotonic() >= ends:
+                break
+        return 0.0 if left else self._every * self._rng.uniform(0.8, 1.2)
 
     def _command(self, keys: QueueKeys) -> tuple[str | bytes | float, ...]:
         window = self._windows.get(keys, 0)

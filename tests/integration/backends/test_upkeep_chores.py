@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.asynq_world import World
 from support.redis_server import RedisServer
+from support.tcp_proxy import TcpProxy
 
 from runqy_worker.backends.asynq.auditing import Auditing
+from runqy_worker.backends.asynq.forwarding import Forwarding
+from runqy_worker.backends.asynq.janitor import Janitor
 from runqy_worker.backends.asynq.recovery import Recovery
 from runqy_worker.backends.asynq.sweeping import Sweeping
 from runqy_worker.config.model import LifecycleConfig
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from runqy_worker.backends.asynq.upkeep import Upkeep
+    from runqy_worker.backends.asynq.upkeep import Chore, Upkeep
 
 DAY = 86400
 
@@ -310,6 +313,40 @@ async def test_nothing_leaves_active_while_pending_is_of_the_wrong_type(world: W
     upkeep = world.upkeep()
     await keep_up(upkeep, lambda: any(n.fields.get("chore") == "sweeping" for n in world.recorder.notices))
     assert world.db.lrange(world.keys.active, 0, -1) == ["a"]
+
+
+@pytest.mark.parametrize(("kind", "state"), [(Forwarding, "scheduled"), (Janitor, "completed")])
+async def test_forwarding_and_purging_leave_the_other_chores_their_turn(
+    world: World, kind: type[Chore], state: str
+) -> None:
+    for number in range(1000):
+        world.put(f"t{number:03}", state, number + 1)
+    clock = HastyClock(0.1)
+    chore = next(chore for chore in world.upkeep(clock=clock, recover_every=60)._due_at if isinstance(chore, kind))
+    assert await chore.run() == 0
+    left = world.db.zcard(world.keys.prefix + state)
+    assert 0 < left < 1000
+    while await chore.run() == 0:
+        assert world.db.zcard(world.keys.prefix + state) < left
+        left = world.db.zcard(world.keys.prefix + state)
+    assert world.db.zcard(world.keys.prefix + state) == 0
+
+
+async def test_leases_are_recovered_while_there_is_much_to_purge(redis_server: RedisServer, world: World) -> None:
+    """Over a slow network: looking late means that the worker stood still, and so waits for another lease."""
+    with TcpProxy(redis_server.port) as proxy:
+        proxy.set_latency(0.02, 0.02)
+        with world.raw.pipeline(transaction=False) as pipe:
+            for number in range(40_000):
+                pipe.zadd(world.keys.completed, {f"t{number}": 1})
+                pipe.hset(world.keys.task(f"t{number}"), "state", "completed")
+            pipe.execute()
+        slow = World(proxy.addr)
+        world.put_active("a", time.time() - 9.5)
+        upkeep = slow.upkeep(duration=4, recover_every=0.4)
+        await keep_up(upkeep, lambda: world.pending() == ["a"], 30)
+        assert world.db.zcard(world.keys.completed) > 0
+        await slow.close()
 
 
 async def test_a_claim_between_two_sweeps_is_not_disturbed(world: World) -> None:
