@@ -7,11 +7,12 @@ Producers of that form push an id to the list `asynq:<queue>:pending` (no braces
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runqy_worker.backends.asynq.codec import TaskMessage, encode_message
 from runqy_worker.backends.asynq.keys import QUEUES, lookup_key
 from runqy_worker.backends.asynq.scripts import load
+from runqy_worker.domain.errors import BackendError, BackendUnavailableError
 from runqy_worker.domain.events import Level, Notice
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _BATCH = 100
 _EVERY = 1.0
 _DEFAULT_KEEP = 86400
 _DEFAULT_TIMEOUT = 1800
+_MOST_DIGITS = 18
+"""What is longer is no number that fits anywhere."""
 _DONE = frozenset({b"completed", b"archived"})
 
 
@@ -67,36 +70,68 @@ class PlainKeys:
         self._rng = rng
         self._adopt = load("adopt_plain")
         self._announced = False
+        self._refused: dict[QueueKeys, str] = {}
 
     async def run(self) -> float:
         """Adopt what is waiting and mirror what is done. Returns seconds until the next look."""
-        waiting = await self._link.pipeline(
+        replies = await self._ask(
             [("LRANGE", plain_pending(keys.queue), -_BATCH, -1) for keys in self._keys]
             + [("SRANDMEMBER", _watched(keys), _BATCH) for keys in self._keys]
         )
-        full = False
-        for keys, ids, watched in zip(self._keys, waiting, waiting[len(self._keys) :], strict=False):
-            full = full or len(ids) == _BATCH
-            if ids:
-                await self._adopt_all(keys, ids[::-1])  # the oldest is at the right end
-            if watched:
+        more = False
+        for keys, ids, watched in zip(self._keys, replies, replies[len(self._keys) :], strict=False):
+            refused = next((reply for reply in (ids, watched) if isinstance(reply, BackendError)), None)
+            if refused is None and ids:
+                refused = await self._adopt_all(keys, ids[::-1])  # the oldest is at the right end
+            if refused is None and watched:
                 await self._mirror_all(keys, watched)
-        return 0.0 if full else _EVERY * self._rng.uniform(0.8, 1.2)
+            self._tell_refused(keys, str(refused or ""))
+            more = more or (refused is None and len(ids) == _BATCH)
+        return 0.0 if more else _EVERY * self._rng.uniform(0.8, 1.2)
 
-    async def _adopt_all(self, keys: QueueKeys, ids: list[bytes]) -> None:
-        """Move tasks over, oldest first. Each is moved by one script, so that it is always in one of the lists."""
+    async def _ask(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """The replies; what Redis refuses, which keeps none of the others from being done, stands among them."""
+        replies = await self._link.pipeline(commands, keep_errors=True)
+        unavailable = next((reply for reply in replies if isinstance(reply, BackendUnavailableError)), None)
+        if unavailable is not None:
+            raise unavailable
+        return replies
+
+    async def _adopt_all(self, keys: QueueKeys, ids: list[bytes]) -> BackendError | None:
+        """Move tasks over, oldest first. Each is moved by one script, so that it is always in one of the lists.
+
+        Returns what Redis refused, if anything. What can't be a task leaves the list.
+        """
         if not self._announced:
             await self._link.pipeline([("SADD", QUEUES, each.queue) for each in self._keys])
             self._announced = True
-        names = [task_id.decode(errors="replace") for task_id in ids]
-        hashes = await self._link.pipeline([("HGETALL", lookup_key(name)) for name in names])
-        for task_id, name, flat in zip(ids, names, hashes, strict=True):
-            fields = dict(zip(flat[::2], flat[1::2], strict=True))
-            if not fields.get(b"type") and b"payload" not in fields:
-                await self._link.call("LREM", plain_pending(keys.queue), -1, task_id)
-                self._tell("plain_task_dropped", f"has no hash {lookup_key(name)}", keys, name)
-            elif await self._link.call(*self._command(keys, name, fields)) < 0:
-                self._tell("plain_task_dropped", "has an id that is in use", keys, name)
+        commands: list[tuple[Arg, ...]] = []
+        reasons = []
+        for task_id, flat in zip(ids, await self._ask([("HGETALL", _lookup(task_id)) for task_id in ids]), strict=True):
+            why, fields = "", {}
+            if isinstance(flat, BackendError):
+                if "WRONGTYPE" not in str(flat):
+                    return flat
+                why = f"has no hash: {flat}"
+            else:
+                fields = dict(zip(flat[::2], flat[1::2], strict=True))
+                if not fields.get(b"type") and b"payload" not in fields:
+                    why = f"has no hash {_shown(_lookup(task_id))}"
+                elif _shown(task_id).encode() != task_id:  # the proper form has no room for it
+                    why = "has an id that is not valid UTF-8"
+            reasons.append(why)
+            commands.append(
+                ("LREM", plain_pending(keys.queue), -1, task_id)
+                if why
+                else self._command(keys, task_id.decode(), fields)
+            )
+        refused = None
+        for task_id, why, done in zip(ids, reasons, await self._ask(commands), strict=True):
+            if isinstance(done, BackendError):
+                refused = done
+            elif why or done < 0:
+                self._tell("plain_task_dropped", why or "has an id that is in use", keys, _shown(task_id))
+        return refused
 
     def _command(self, keys: QueueKeys, name: str, fields: dict[bytes, bytes]) -> tuple[Arg, ...]:
         message = TaskMessage(
@@ -115,22 +150,39 @@ class PlainKeys:
 
     async def _mirror_all(self, keys: QueueKeys, ids: list[bytes]) -> None:
         """Copy the results of tasks that are done; forget those that are gone."""
-        states = await self._link.pipeline(
-            [("HMGET", keys.task(task_id.decode()), "state", "result") for task_id in ids]
-        )
+        prefix = keys.task_prefix.encode()
+        states = await self._ask([("HMGET", prefix + task_id, "state", "result") for task_id in ids])
         commands: list[tuple[Arg, ...]] = []
-        for task_id, (state, result) in zip(ids, states, strict=True):
+        for task_id, found in zip(ids, states, strict=True):
+            state, result = (None, None) if isinstance(found, BackendError) else found
             if state is None or state in _DONE:
                 if result is not None:
-                    commands.append(("SET", plain_result(task_id.decode()), result, "EX", self._keep))
+                    commands.append(("SET", plain_result("").encode() + task_id, result, "EX", self._keep))
                 commands.append(("SREM", _watched(keys), task_id))
         if commands:
             await self._link.pipeline(commands)
+
+    def _tell_refused(self, keys: QueueKeys, why: str) -> None:
+        """Once, until it says something else or is over."""
+        if why and self._refused.get(keys) != why:
+            text = f"Tasks in {plain_pending(keys.queue)} wait until this is mended: {why}"
+            fields = {"chore": "plain_keys", "queue": keys.queue}
+            self._listener.notice(Notice("chore_failed", text, Level.ERROR, fields=fields))
+        self._refused[keys] = why
 
     def _tell(self, action: str, why: str, keys: QueueKeys, name: str) -> None:
         fields = {"queue": keys.queue, "ids": [name]}
         text = f"Task {name} in {plain_pending(keys.queue)} {why}; it was removed from the list."
         self._listener.notice(Notice(action, text, Level.WARNING, fields=fields))
+
+
+def _lookup(task_id: bytes) -> bytes:
+    """The hash that describes it."""
+    return lookup_key("").encode() + task_id
+
+
+def _shown(name: bytes) -> str:
+    return name.decode(errors="replace")
 
 
 def _watched(keys: QueueKeys) -> str:
@@ -140,4 +192,4 @@ def _watched(keys: QueueKeys) -> str:
 
 def _number(fields: dict[bytes, bytes], name: bytes, default: int) -> int:
     text = fields.get(name, b"").strip()
-    return int(text) if text.isdigit() else default
+    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else default

@@ -11,6 +11,7 @@ import pytest
 from support.asynq_world import World
 
 from runqy_worker.backends.asynq.backend import AsynqBackend
+from runqy_worker.backends.asynq.plain_keys import PlainKeys
 from runqy_worker.config.model import LeaseConfig, LifecycleConfig
 from runqy_worker.domain.clock import SystemClock
 from runqy_worker.domain.settlement import Action, Settlement
@@ -48,7 +49,7 @@ def push(world: World, task_id: str, **fields: str) -> None:
 async def test_plain_tasks_become_proper_ones_in_order(world: World) -> None:
     push(world, "a", max_retry="7", timeout="60")
     push(world, "b", retry="2")
-    push(world, "c")
+    push(world, "c", retry="9" * 5000)
     await world.upkeep(plain_keys=True).run()
     assert world.pending() == ["a", "b", "c"]
     assert not world.db.exists(LIST)
@@ -113,6 +114,56 @@ async def test_an_id_without_a_hash_or_in_use_is_dropped_with_a_notice(world: Wo
     assert world.pending() == ["twin"]
     assert not world.db.exists(LIST)
     assert world.recorder.actions().count("plain_task_dropped") == 3
+
+
+async def test_an_id_whose_hash_is_no_hash_keeps_no_other_from_being_adopted(world: World) -> None:
+    world.db.set("asynq:t:bad", "a string")
+    world.db.lpush(LIST, "bad")
+    push(world, "a")
+    await world.upkeep(plain_keys=True).run()
+    assert world.pending() == ["a"]
+    assert not world.db.exists(LIST)
+    assert world.recorder.actions().count("plain_task_dropped") == 1
+
+
+async def test_ids_that_are_not_utf8_keep_no_other_from_being_adopted(world: World) -> None:
+    for number in range(100):
+        task_id = b"\xff%d" % number
+        world.raw.lpush(LIST, task_id)
+        world.raw.hset(b"asynq:t:" + task_id, "type", "predict")
+        world.raw.hset(f"asynq:t:\ufffd{number}", "type", "of another")
+    push(world, "a")
+    upkeep = world.upkeep(plain_keys=True)
+    await keep_up(upkeep, lambda: world.pending() == ["a"])
+    assert not world.db.exists(LIST)
+    assert world.raw.exists(b"asynq:t:\xff0"), "the description is still there"
+    assert world.recorder.actions().count("plain_task_dropped") == 100
+
+
+async def test_results_of_ids_that_are_not_utf8_or_no_hash_keep_no_other_from_being_copied(world: World) -> None:
+    world.raw.sadd(f"{world.keys.prefix}plain", b"\xff", b"bad", b"a")
+    world.raw.hset(world.keys.task_prefix.encode() + b"\xff", mapping={"state": "completed", "result": "1"})
+    world.raw.set(world.keys.task("bad"), "a string")
+    world.raw.hset(world.keys.task("a"), mapping={"state": "completed", "result": "2"})
+    await world.upkeep(plain_keys=True).run()
+    assert (world.raw.get(b"asynq:result:\xff"), world.raw.get("asynq:result:a")) == (b"1", b"2")
+    assert not world.db.exists(f"{world.keys.prefix}plain")
+
+
+async def test_a_line_of_the_wrong_type_keeps_tasks_in_the_list_and_is_told_once(world: World) -> None:
+    for number in range(150):
+        push(world, f"t{number}")
+    world.db.set(world.keys.pending, "by mistake")
+    plain = next(chore for chore in world.upkeep(plain_keys=True)._due_at if isinstance(chore, PlainKeys))
+    assert await plain.run() > 0, "it would be tried again at once"
+    assert await plain.run() > 0
+    assert world.db.llen(LIST) == 150
+    assert not world.db.exists(world.keys.task("t0"))
+    assert world.recorder.actions().count("chore_failed") == 1
+    world.db.delete(world.keys.pending)
+    await plain.run()
+    await plain.run()
+    assert world.pending() == [f"t{number}" for number in range(150)]
 
 
 async def test_more_than_a_batch_is_adopted_without_waiting(world: World) -> None:

@@ -4,6 +4,11 @@
 -- ARGV: id, msg, queue, seconds to keep it when it is completed
 -- Returns: 1 when it was moved; 0 when it was not in the list any more; -1 when the id is in use and was dropped.
 local now = redis.call('TIME')
+-- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written.
+for at, kind in pairs({ [3] = 'list', [4] = 'hash', [5] = 'set' }) do
+  local found = redis.call('TYPE', KEYS[at]).ok
+  if found ~= 'none' and found ~= kind then return redis.error_reply('WRONGTYPE ' .. KEYS[at] .. ' is a ' .. found) end
+end
 if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then
   return 0
 end
