@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
     from runqy_worker.backends.asynq.keys import QueueKeys
     from runqy_worker.backends.asynq.link import Link
+    from runqy_worker.backends.asynq.scripts import Arg
     from runqy_worker.backends.asynq.stewardship import Stewardship
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.events import Listener
 
 _MOST = 10_000
+_MOST_LAPSED = 100
+"""Leases to look at, by searching active for each, while active is longer than that."""
 _MEND_PER_CALL = 100
 """Redis does nothing else during a call, which searches active for each id."""
 _LONGEST = 0.5
@@ -51,8 +54,9 @@ class _Mended:
 class Sweeping:
     """The chore.
 
-    A claim passes through "in active, without a lease" for an instant, so only what two sweeps in a row saw, at
-    least `every` seconds apart, is mended; the script that mends looks once more.
+    A claim passes through "in active, without a lease" for an instant, so what a sweep saw is mended after the next
+    one, at least `every` seconds later, if the script that mends still sees the same. A list that is too long for one
+    look is swept window by window.
     """
 
     def __init__(
@@ -73,7 +77,8 @@ class Sweeping:
         self._rng = rng
         self._sweep = load("sweep")
         self._mend = load("mend")
-        self._suspects: dict[QueueKeys, tuple[set[bytes], set[bytes]]] = {}
+        self._suspects: dict[QueueKeys, tuple[list[bytes], list[bytes]]] = {}
+        self._windows: dict[QueueKeys, tuple[int, int]] = {}
         self._swept_at = float("-inf")
 
     async def run(self) -> float:
@@ -83,18 +88,17 @@ class Sweeping:
             return self._swept_at + self._every - now
         queues = await self._stewardship.held()
         if queues:
-            found = await self._asking.ask(
-                {keys: self._sweep.command((keys.active, keys.lease), (_MOST,)) for keys in queues}
-            )
+            found = await self._asking.ask({keys: self._command(keys) for keys in queues})
             before, self._suspects = self._suspects, {}
             self._swept_at = now  # before anything is mended: should that fail, the next sweep is not any sooner
             ends = self._clock.monotonic() + _LONGEST
-            for keys, (unleased, lease_only) in found.items():
+            for keys, (unleased, lease_only, *windows) in found.items():
+                self._windows[keys] = (windows[0], windows[1])
                 if unleased or lease_only:
-                    self._suspects[keys] = (set(unleased), set(lease_only))
-                    earlier = before.get(keys, (set(), set()))
-                    confirmed = [task_id for task_id in unleased if task_id in earlier[0]]
-                    await self._repair(keys, confirmed, list(earlier[1].intersection(lease_only)), ends)
+                    self._suspects[keys] = (unleased, lease_only)
+            for keys in found:
+                if keys in before:
+                    await self._repair(keys, *before[keys], ends)
         else:
             self._suspects = {}
             self._swept_at = now
@@ -105,6 +109,7 @@ class Sweeping:
         parts = [(len(some), some) for some in _parts(unleased)] + [(0, some) for some in _parts(lease_only)]
         names = (keys.active, keys.lease, keys.pending, keys.scheduled, keys.retry, keys.archived, keys.completed)
         done = _Mended()
+        parts_done = 0
         try:
             for count, some in parts:
                 command = self._mend.command(names, (keys.task_prefix, count, *some))
@@ -112,10 +117,27 @@ class Sweeping:
                 if answer is None:
                     break
                 done.add(*answer)
+                parts_done += 1
                 if self._clock.monotonic() >= ends:
                     break
         finally:
             self._tell(keys, done)
+            self._keep(keys, parts[parts_done:])
+
+    def _keep(self, keys: QueueKeys, parts: list[tuple[int, list[bytes]]]) -> None:
+        """What was not mended is to be mended after the next sweep, though that may look elsewhere."""
+        unleased, lease_only = self._suspects.get(keys, ([], []))
+        for count, some in parts:
+            if count:
+                unleased = list(dict.fromkeys((*unleased, *some)))
+            else:
+                lease_only = list(dict.fromkeys((*lease_only, *some)))
+        if parts:
+            self._suspects[keys] = (unleased, lease_only)
+
+    def _command(self, keys: QueueKeys) -> tuple[Arg, ...]:
+        begin, lease_begin = self._windows.get(keys, (0, 0))
+        return self._sweep.command((keys.active, keys.lease), (_MOST, begin, _MOST_LAPSED, lease_begin))
 
     def _tell(self, keys: QueueKeys, done: _Mended) -> None:
         counts = {

@@ -11,6 +11,7 @@ from support.asynq_world import World
 from support.redis_server import RedisServer
 from support.tcp_proxy import TcpProxy
 
+from runqy_worker.backends.asynq import sweeping as sweeping_module
 from runqy_worker.backends.asynq.auditing import Auditing
 from runqy_worker.backends.asynq.forwarding import Forwarding
 from runqy_worker.backends.asynq.janitor import Janitor
@@ -290,6 +291,30 @@ async def test_many_are_mended_some_at_a_time_and_told_together(world: World) ->
     assert most < 120
     (said,) = [notice for notice in world.recorder.notices if notice.action == "sweep_repaired"]
     assert (said.fields["returned"], said.fields["restored"]) == (250, 250)
+
+
+async def test_a_list_longer_than_a_sweep_is_swept_to_its_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping_module, "_MOST", 10)
+    monkeypatch.setattr(sweeping_module, "_MOST_LAPSED", 3)
+    now = time.time()
+    for number in range(2):
+        world.put(f"orphan{number}", "active")
+    for number in range(35):
+        world.put_active(f"running{number}", now + 60.5)
+    for number in range(5):
+        world.put_active(f"go{number}", int(now) - 20)
+        world.put_active(f"bare{number}", now - 9.5)
+        world.db.lrem(world.keys.active, 0, f"bare{number}")
+    world.put_active("fine", now + 60.5)
+    world.db.lrem(world.keys.active, 0, "fine")
+    sweeping = next(chore for chore in world.upkeep(recover_every=0.01)._due_at if isinstance(chore, Sweeping))
+    for _ in range(8):
+        await sweeping.run()
+        await asyncio.sleep(0.02)
+    active = set(world.db.lrange(world.keys.active, 0, -1))
+    assert world.pending() == ["orphan0", "orphan1"]
+    assert active == {f"{name}{at}" for name, count in (("running", 35), ("go", 5), ("bare", 5)) for at in range(count)}
+    assert world.db.zscore(world.keys.lease, "fine") is not None
 
 
 async def test_mending_leaves_the_other_chores_their_turn(world: World) -> None:

@@ -28,7 +28,12 @@ TERM = 5.0
 TICK = 0.05
 LEASE = LeaseConfig()
 NAMES = {load(name).sha: name for name in ("steward", "forward", "recover", "sweep", "purge", "audit")}
-NOTHING = {"forward": [0, -1, [], [], []], "recover": [0, 0, [], [], []], "sweep": [[], []], "purge": [0, 0, 0, 0]}
+NOTHING = {
+    "forward": [0, -1, [], [], []],
+    "recover": [0, 0, [], [], []],
+    "sweep": [[], [], 0, 0],
+    "purge": [0, 0, 0, 0],
+}
 
 
 class Server:
