@@ -31,16 +31,18 @@ def completed(task: Task, size: int) -> Settlement:
 
 
 async def test_outcomes_that_are_large_together_are_sent_one_after_another(tmp_path: Path) -> None:
-    with RedisServer(tmp_path, "--client-query-buffer-limit", "8mb") as server:
+    with RedisServer(tmp_path, "--client-query-buffer-limit", "4mb") as server:
         harness = AsynqHarness(server.addr)
         ids = [harness.enqueue(QUEUE, retention=60) for _ in range(20)]
         released = [harness.enqueue(QUEUE) for _ in range(3)]
         backend = await harness.backend(QUEUE)
         tasks = await backend.claim(23)
-        batch = [completed(task, MIB // 2) for task in tasks[:20]]
+        batch = [completed(task, 9 * MIB // 10) for task in tasks[:20]]
         for at, task in zip((0, 7, 14), tasks[20:], strict=True):
             batch.insert(at, Settlement(task, Action.RELEASE))
+        harness.db.config_resetstat()
         assert await backend.settle(batch) == [True] * 23
+        assert harness.db.info("commandstats")["cmdstat_evalsha"]["calls"] >= 20
         assert [harness.look(QUEUE, task_id).state for task_id in ids] == ["completed"] * 20
         assert harness.line(QUEUE) == released
         await harness.close()

@@ -87,7 +87,7 @@ async def test_burst_ends_by_itself_when_the_queues_are_empty(running_engine: Ma
         bench.executor.end_after(0.002)
         bench.backend.add(*[f"t{n}" for n in range(50)])
         await eventually(lambda: bench.backend.closed)
-        assert len(bench.settled()) == 50
+        assert [action for _, action in bench.settled()].count("COMPLETE") == 50
 
 
 async def test_burst_ends_soon_after_its_last_task_also_when_it_had_slots_to_spare(
