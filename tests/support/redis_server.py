@@ -74,13 +74,24 @@ class RedisServer:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                time.sleep(0.01)
-            else:
+            if self._answers():
                 return
+            time.sleep(0.01)
         raise RuntimeError((self.directory / "redis.log").read_text(errors="replace"))
+
+    def _answers(self) -> bool:
+        """Whether it serves, unix sockets included, and is not somebody else's who took the port."""
+        try:
+            connection = socket.create_connection(("127.0.0.1", self.port), timeout=1)
+        except OSError:
+            return False
+        with connection:
+            try:
+                connection.sendall(b"INFO server\r\n")
+                reply = connection.recv(65536)
+            except OSError:  # TLS, say
+                return True
+        return b"process_id:" not in reply or f"process_id:{self.pid}\r".encode() in reply
 
     def _end(self, signum: int) -> None:
         if self._process is None:
