@@ -98,5 +98,7 @@ async def service_manager_informed(worker: Worker) -> AsyncIterator[None]:
         yield
     finally:
         beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
+        await asyncio.wait([beating])
         notifier.close()
+        if not beating.cancelled():
+            beating.result()  # it only ends by itself when it broke
