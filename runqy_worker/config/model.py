@@ -166,6 +166,23 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlConfig:
+    """The socket through which `runqy-worker status`, `deploy` and the like reach a running worker."""
+
+    socket: str = setting("", "Path of the unix socket; `control.sock` in the service's runtime directory, else in `worker.state_dir`, when empty.", kind="path", env="RUNQY_CONTROL_SOCKET")
+    own_user: bool = setting(True, "Whether the worker's own user, under which task code runs too, may do more than look.", kind="bool", env="RUNQY_CONTROL_OWN_USER")
+
+
+@dataclass(frozen=True, slots=True)
+class HealthConfig:
+    """Where probes and Prometheus ask: `/livez`, `/readyz`, `/startupz`, `/metrics`."""
+
+    address: str = setting("", "`unix:PATH` or `HOST:PORT`, `off` for none; `health.sock` beside the control socket when empty.", env="RUNQY_HEALTH_ADDRESS")
+    token: str = setting("", "Token that callers must send (`Authorization: Bearer ...`); none when empty.", env="RUNQY_HEALTH_TOKEN", secret=True, credential="health-token")
+    token_file: str = setting("", "File that holds the token.", kind="path", env="RUNQY_HEALTH_TOKEN_FILE")
+
+
+@dataclass(frozen=True, slots=True)
 class LocalConfig:
     """Working without a control server."""
 
@@ -195,6 +212,8 @@ class Config:
     lease: LeaseConfig = field(default_factory=LeaseConfig)
     redis: RedisConfig = field(default_factory=RedisConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
     local: LocalConfig = field(default_factory=LocalConfig)
     compat: CompatConfig = field(default_factory=CompatConfig)
 
