@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runqy_worker.backends.asynq.key_types import explain
-from runqy_worker.domain.errors import BackendError, BackendUnavailableError
+from runqy_worker.domain.errors import BackendError
 from runqy_worker.domain.events import Level, Notice
 
 if TYPE_CHECKING:
@@ -46,10 +46,7 @@ class Asking:
         asked = [keys for keys in commands if self._refused_until.get(keys, now) <= now]
         if not asked:
             return {}
-        replies = await self._link.pipeline([commands[keys] for keys in asked], keep_errors=True)
-        unavailable = next((reply for reply in replies if isinstance(reply, BackendUnavailableError)), None)
-        if unavailable is not None:
-            raise unavailable
+        replies = await self._link.ask([commands[keys] for keys in asked])
         answers = {}
         for keys, reply in zip(asked, replies, strict=True):
             if isinstance(reply, BackendError):

@@ -120,6 +120,18 @@ class Link:
                 raise translate(errors[-1 if hung_up else 0], where) from None
             return [translate(reply, where) if isinstance(reply, Refusal) else reply for reply in replies]
 
+    async def ask(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        """All replies, as `pipeline` with `keep_errors` returns them, unless one says that Redis can't be asked now.
+
+        Raises:
+            BackendUnavailableError: Not reachable, no reply in time, or a command was not taken now.
+        """
+        replies = await self.pipeline(commands, keep_errors=True)
+        for reply in replies:
+            if isinstance(reply, BackendUnavailableError):
+                raise reply
+        return replies
+
     async def close(self) -> None:
         """Drop the connection, if any, after the exchange under way. A later call connects again."""
         async with self._lock:

@@ -7,12 +7,12 @@ Producers of that form push an id to the list `asynq:<queue>:pending` (no braces
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runqy_worker.backends.asynq.codec import TaskMessage, encode_message
 from runqy_worker.backends.asynq.keys import QUEUES, lookup_key
 from runqy_worker.backends.asynq.scripts import load
-from runqy_worker.domain.errors import BackendError, BackendUnavailableError
+from runqy_worker.domain.errors import BackendError
 from runqy_worker.domain.events import Level, Notice
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class PlainKeys:
 
     async def run(self) -> float:
         """Adopt what is waiting and mirror what is done. Returns seconds until the next look."""
-        replies = await self._ask(
+        replies = await self._link.ask(
             [("LRANGE", plain_pending(keys.queue), -_BATCH, -1) for keys in self._keys]
             + [("SRANDMEMBER", _watched(keys), _BATCH) for keys in self._keys]
         )
@@ -89,14 +89,6 @@ class PlainKeys:
             more = more or (refused is None and len(ids) == _BATCH)
         return 0.0 if more else _EVERY * self._rng.uniform(0.8, 1.2)
 
-    async def _ask(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
-        """The replies; what Redis refuses, which keeps none of the others from being done, stands among them."""
-        replies = await self._link.pipeline(commands, keep_errors=True)
-        unavailable = next((reply for reply in replies if isinstance(reply, BackendUnavailableError)), None)
-        if unavailable is not None:
-            raise unavailable
-        return replies
-
     async def _adopt_all(self, keys: QueueKeys, ids: list[bytes]) -> BackendError | None:
         """Move tasks over, oldest first. Each is moved by one script, so that it is always in one of the lists.
 
@@ -107,7 +99,8 @@ class PlainKeys:
             self._announced = True
         commands: list[tuple[Arg, ...]] = []
         reasons = []
-        for task_id, flat in zip(ids, await self._ask([("HGETALL", _lookup(task_id)) for task_id in ids]), strict=True):
+        hashes = await self._link.ask([("HGETALL", _lookup(task_id)) for task_id in ids])
+        for task_id, flat in zip(ids, hashes, strict=True):
             why, fields = "", {}
             if isinstance(flat, BackendError):
                 if "WRONGTYPE" not in str(flat):
@@ -126,7 +119,7 @@ class PlainKeys:
                 else self._command(keys, task_id.decode(), fields)
             )
         refused = None
-        for task_id, why, done in zip(ids, reasons, await self._ask(commands), strict=True):
+        for task_id, why, done in zip(ids, reasons, await self._link.ask(commands), strict=True):
             if isinstance(done, BackendError):
                 refused = done
             elif why or done < 0:
@@ -151,7 +144,7 @@ class PlainKeys:
     async def _mirror_all(self, keys: QueueKeys, ids: list[bytes]) -> None:
         """Copy the results of tasks that are done; forget those that are gone."""
         prefix = keys.task_prefix.encode()
-        states = await self._ask([("HMGET", prefix + task_id, "state", "result") for task_id in ids])
+        states = await self._link.ask([("HMGET", prefix + task_id, "state", "result") for task_id in ids])
         commands: list[tuple[Arg, ...]] = []
         for task_id, found in zip(ids, states, strict=True):
             state, result = (None, None) if isinstance(found, BackendError) else found

@@ -190,10 +190,7 @@ class Recovery:
     async def _take_over_all(self, foreign: list[_Lapse], now: float) -> None:
         for start in range(0, len(foreign), _BATCH):
             batch = foreign[start : start + _BATCH]
-            replies = await self._link.pipeline([self._take(lapse, now) for lapse in batch], keep_errors=True)
-            unavailable = next((reply for reply in replies if isinstance(reply, BackendUnavailableError)), None)
-            if unavailable is not None:
-                raise unavailable
+            replies = await self._link.ask([self._take(lapse, now) for lapse in batch])
             taken: dict[QueueKeys, list[bytes]] = {}
             for lapse, done in zip(batch, replies, strict=True):
                 if done == 1:  # what Redis refuses stays; why, the next look says

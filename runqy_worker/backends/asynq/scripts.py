@@ -1,8 +1,12 @@
-"""The Lua scripts, loaded from their files once and called by their digest."""
+"""The Lua scripts, loaded from their files once and called by their digest.
+
+A line `--include NAME` in one stands for the functions in `lua/NAME.lua`.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, TypeAlias
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
 Arg: TypeAlias = str | bytes | int | float
 
 _SOURCES: dict[str, bytes] = {}
+_INCLUDE = re.compile(rb"^--include (\w+)\n", re.MULTILINE)
 
 
 class Script:
@@ -42,9 +47,13 @@ class Script:
 @cache
 def load(name: str) -> Script:
     """The script in `lua/<name>.lua`."""
-    return Script(name, resources.files(__package__).joinpath("lua", f"{name}.lua").read_bytes())
+    return Script(name, _INCLUDE.sub(lambda line: _text(line[1].decode()), _text(name)))
 
 
 def source_of(sha: str) -> bytes:
     """The text of a script that was loaded here."""
     return _SOURCES[sha]
+
+
+def _text(name: str) -> bytes:
+    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_bytes()

@@ -212,10 +212,7 @@ class Waits:
     async def _any_pending(self, queues: Sequence[str]) -> bool:
         """Whether some of the queues have tasks, or Redis will not say: then a claim tells why."""
         command = ("EXISTS", *(self._keys_of(queue).pending for queue in queues))
-        reply = (await self._control.pipeline((command,), keep_errors=True))[0]
-        if isinstance(reply, BackendUnavailableError):
-            raise reply
-        return bool(reply)
+        return bool((await self._control.ask((command,)))[0])
 
     def _wake(self) -> None:
         if self._wakeup is not None and not self._wakeup.done():

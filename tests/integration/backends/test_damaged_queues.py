@@ -229,6 +229,24 @@ async def test_what_is_due_stays_where_it_is_while_pending_is_of_the_wrong_type(
     assert not world.db.exists(world.keys.group("mail"))
 
 
+async def test_a_lapsed_lease_stays_as_it_is_until_its_task_can_go_back_to_pending(world: World) -> None:
+    world.put_active("a", time.time() - 9.5, hash_token="w/1")
+    world.db.set(world.keys.pending, "by mistake")
+    upkeep, ends = world.upkeep(), time.monotonic() + 10
+    while not (said := [notice for notice in world.recorder.notices if notice.action == "chore_failed"]):
+        assert time.monotonic() < ends
+        await asyncio.sleep(await upkeep.run())
+    assert f"{world.keys.pending} is a string, not a list" in said[0].message
+    assert world.db.lrange(world.keys.active, 0, -1) == ["a"]
+    assert world.field("a", "token") == "w/1"
+    world.db.delete(world.keys.pending)
+    upkeep = world.upkeep()
+    while not world.pending():
+        assert time.monotonic() < ends
+        await asyncio.sleep(await upkeep.run())
+    assert not world.db.exists(world.keys.active, world.keys.lease)
+
+
 async def test_a_finished_task_with_a_wrong_state_is_purged_with_its_set(world: World) -> None:
     for task_id, place in (("done", "completed"), ("failed", "archived")):
         world.put(task_id, place, 1)

@@ -51,7 +51,7 @@ local function is_elsewhere(id, state, base)
   if state == 'active' then
     return call('HGET', base .. 't:' .. id, 'token') == token or call('ZSCORE', base .. 'lease', id)
   end
-  return SETS[state] and call('ZSCORE', base .. state, id)
+  return SETS[state] and type(redis.pcall('ZSCORE', base .. state, id)) == 'string'
 end
 
 -- When the lease of the i-th task of a queue ends, in Unix seconds: each is a microsecond longer than the one before, so that

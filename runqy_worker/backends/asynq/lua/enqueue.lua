@@ -6,11 +6,7 @@
 --       queue, key of the server's record of it (or empty), seconds until it is to run (0: as the time above says)
 -- Returns: {1}, or {0} when the id is taken, or {-1, id of the task that holds the lock}
 
--- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written.
-local function misfit(key, kind)
-  local found = redis.call('TYPE', key).ok
-  return found ~= 'none' and found ~= kind and redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found)
-end
+--include misfit
 
 local now = redis.call('TIME')
 local seconds = tonumber(now[1]) + tonumber(now[2]) / 1000000
@@ -27,7 +23,7 @@ elseif ARGV[4] ~= '' then
 else
   wrong = wrong or misfit(KEYS[2], 'list')
 end
-if wrong then return wrong end
+if wrong then return redis.error_reply(wrong) end
 if KEYS[5] then
   local lasts = math.ceil(tonumber(ARGV[6]) + math.max(0, at - seconds))
   if not redis.call('SET', KEYS[5], ARGV[1], 'NX', 'EX', lasts) then

@@ -20,10 +20,7 @@ local function is_elsewhere(id, state)
   return state == 'pending' and redis.call('LPOS', KEYS[3], id)
 end
 
-local function misfit(key, kind)
-  local found = redis.call('TYPE', key).ok
-  return found ~= 'none' and found ~= kind and key .. ' is a ' .. found .. ', not a ' .. kind
-end
+--include misfit
 
 -- Redis checks for memory at a script's first write only. This one takes none, and so tasks are moved when it is short.
 redis.call('ZREM', KEYS[1], '')
@@ -31,8 +28,7 @@ for set = 1, 2 do
   local due = redis.call('ZRANGEBYSCORE', KEYS[set], '-inf', seconds, 'LIMIT', 0, limit)
   local ready, put_off = {}, {}
   local why = #due > 0 and misfit(KEYS[3], 'list')
-  -- A script that fails halfway undoes nothing, so this must show before anything is written.
-  if why then return redis.error_reply('WRONGTYPE ' .. why) end
+  if why then return redis.error_reply(why) end
   for _, id in ipairs(due) do
     local task = ARGV[1] .. id
     local known = redis.pcall('HMGET', task, 'state', 'group')

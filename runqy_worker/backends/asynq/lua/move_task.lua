@@ -5,11 +5,7 @@
 -- Returns: the state it was in; `` when there is no such task. Nothing is done to one that is active already, nor to
 --          one that is where it should go.
 
--- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written.
-local function misfit(key, kind)
-  local found = redis.call('TYPE', key).ok
-  return found ~= 'none' and found ~= kind and redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found)
-end
+--include misfit
 
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then
@@ -26,7 +22,7 @@ local wrong = misfit(KEYS[2], 'list') or misfit(KEYS[7], 'set') or misfit(KEYS[8
 for at = 3, 6 do
   wrong = wrong or misfit(KEYS[at], 'zset')
 end
-if wrong then return wrong end
+if wrong then return redis.error_reply(wrong) end
 local waited = redis.call('LREM', KEYS[2], 0, ARGV[1])
 -- A worker's wait may have taken hold of it a moment ago: it is in active then, but nobody has claimed it yet.
 if waited == 0 and state == 'pending' and not redis.call('ZSCORE', KEYS[9], ARGV[1]) then

@@ -11,6 +11,8 @@
 -- Returns: leases looked at (-1: not in that time, nothing was done), leases kept, {recovered ids}, {dropped ids: no task behind them},
 --          {id, score, msg, retried, ... of the Go workers'}
 
+--include misfit
+
 -- A server that takes no writes must refuse this too, when nothing has lapsed yet: others can't renew meanwhile. One that
 -- is only short of memory does not, since Redis checks for that at a script's first write only and this one takes none.
 redis.call('ZREM', KEYS[1], '')
@@ -24,6 +26,8 @@ local lapsed = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', seconds, 'WITHSCORES
 local cutoff = tonumber(ARGV[4])
 local recovered, dropped, foreign = {}, {}, {}
 local kept = 0
+local wrong = #lapsed > 0 and (misfit(KEYS[2], 'list') or misfit(KEYS[3], 'list'))
+if wrong then return redis.error_reply(wrong) end
 
 for at = #lapsed - 1, 1, -2 do
   local id = lapsed[at]

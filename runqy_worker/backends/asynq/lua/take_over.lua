@@ -7,11 +7,7 @@
 --       expire
 -- Returns: 1 when it was taken, 0 when the lease is not the same any more. A counter that can't count stays as it is.
 
--- A script that fails halfway undoes nothing, so a key of the wrong type must show before anything is written.
-local function misfit(key, kind)
-  local found = redis.call('TYPE', key).ok
-  return found ~= 'none' and found ~= kind and redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found)
-end
+--include misfit
 
 local id = ARGV[2]
 local task = ARGV[1] .. id
@@ -20,7 +16,7 @@ if not score or tonumber(score) ~= tonumber(ARGV[3]) then
   return 0
 end
 local wrong = misfit(KEYS[2], 'list') or misfit(KEYS[3], ARGV[4] == 'pending' and 'list' or 'zset')
-if wrong then return wrong end
+if wrong then return redis.error_reply(wrong) end
 if redis.call('TYPE', task).ok ~= 'hash' or redis.call('LREM', KEYS[2], 0, id) == 0 then
   return 0
 end
