@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 QUANTILES = 201
 _INK, _GRID = "#6e7781", "#8c959f"
-_BLUE, _ORANGE, _GREEN, _PURPLE = "#2f81f7", "#db6d28", "#3fb950", "#a371f7"  # told apart on white and on black
+_BLUE, _ORANGE, _GREEN, _PURPLE, _PINK = "#2f81f7", "#db6d28", "#3fb950", "#a371f7", "#db61a2"  # on white and black
 _DARK = (
     "<style>@media (prefers-color-scheme: dark) { text { fill: #c9d1d9 !important } }"
     " text { font-family: system-ui, sans-serif !important }</style>"
@@ -76,7 +76,7 @@ def _throughput(results: Results, path: Path) -> Path:
 def _latency(results: Results, path: Path) -> Path:
     figure, axes = _canvas("milliseconds from enqueuing to settled", "share of tasks")
     shares = [step / (QUANTILES - 1) for step in range(QUANTILES)]
-    for (label, one), colour in zip(distributions(results), (_GREEN, _BLUE, _PURPLE, _ORANGE), strict=False):
+    for (label, one), colour in zip(distributions(results), (_GREEN, _BLUE, _PURPLE, _PINK, _ORANGE), strict=False):
         axes.plot(one.rounds, shares, color=colour, label=label)
     axes.set_xscale("log")
     ticks = [0.5, 1, 2, 5, 10, 20, 50]
