@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from runqy_worker.config.model import Config, LocalConfig, RedisConfig
 from runqy_worker.deployment.local import LocalRegistrar
-from runqy_worker.deployment.queues_file import read_queues_file
+from runqy_worker.deployment.queues_file import _DEPLOYMENT_KEYS, _QUEUE_KEYS, read_queues_file
 from runqy_worker.domain.errors import ConfigError
 from runqy_worker.domain.events import Notice, Silent
 from runqy_worker.domain.launch import Mode
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 INFERENCE = """
 queues:
@@ -203,3 +200,21 @@ def test_anchors_and_merge_keys_work(tmp_path: Path) -> None:
     )
     spec = read_queues_file(path, {}).queues["a"].deployment
     assert (spec.git_url, spec.branch) == ("u", "dev")
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "queues-file.md"
+
+
+def test_the_page_names_every_key_that_is_read() -> None:
+    missing = [key for key in sorted(_QUEUE_KEYS | _DEPLOYMENT_KEYS) if f"`{key}`" not in PAGE.read_text()]
+    assert missing == []
+
+
+def test_the_example_of_the_page_is_understood(tmp_path: Path) -> None:
+    path = tmp_path / "queues.yml"
+    path.write_text(PAGE.read_text().split("```yaml\n")[1].split("```")[0])
+    found = read_queues_file(path, {"OPENAI_API_KEY": "sk", "GIT_TOKEN": "ghp"})
+    assert found.remarks == ()
+    assert [queue.name for queue in found.queues["inference"].sub_queues] == ["inference.high", "inference.low"]
+    assert found.queues["inference"].git_token == "ghp"
+    assert found.queues["reports"].deployment.git_url == str(tmp_path.resolve() / "reports")
