@@ -36,12 +36,14 @@ def run(args: argparse.Namespace) -> int:
     """Load the configuration and serve."""
     with nothing_to_collect():
         from runqy_worker.app.worker import Worker  # noqa: PLC0415 - heavy: not for `--help`
+        from runqy_worker.service.privacy import hide_memory  # noqa: PLC0415 - with the worker only
         from runqy_worker.telemetry.logs import configure_logging  # noqa: PLC0415 - with the worker only
 
         loaded = load_from_arguments(args)
     logger = configure_logging(loaded.config.log)
     for warning in loaded.warnings:
         logger.warning(warning)
+    hide_memory()
     asyncio.run(serve(Worker(loaded.config, logger=logger, burst=args.burst)))
     return ExitCode.OK
 
