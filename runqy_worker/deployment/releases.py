@@ -151,6 +151,12 @@ class Releases:
         """The release was rolled back: it no longer counts as good."""
         write_record(release.path, (read_record(release.path) or release.record).rejected())
 
+    def forget(self) -> None:
+        """Whatever proved itself before counts no more: a release that is made or found next must do so again."""
+        (self.root / _CURRENT).unlink(missing_ok=True)
+        for release in self.all():
+            write_record(release.path, replace(release.record, ok=False))
+
     def lease(self, path: Path) -> bool:
         """Keep a release from being pruned while this process uses it.
 

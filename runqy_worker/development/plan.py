@@ -47,6 +47,16 @@ class Plan:
     burst: bool = False
     payloads: tuple[str, ...] = ()
 
+    @property
+    def deployment(self) -> Path:
+        """The worker's `deployment.dir`."""
+        return self.home / "deployment"
+
+    @property
+    def releases(self) -> Path:
+        """Where the worker keeps the queue's releases."""
+        return self.deployment / "releases" / self.queue
+
     def definitions(self) -> dict[str, object]:
         """The queue in the runqy server's format."""
         deployment = {
@@ -69,7 +79,7 @@ class Plan:
                 queue=self.queue, concurrency=self.concurrency, shutdown_timeout=SHUTDOWN_TIMEOUT
             ),
             bootstrap=model.BootstrapConfig(retries=1, retry_delay=1, give_up=not self.watch),
-            deployment=model.DeploymentConfig(dir=str(self.home / "deployment")),
+            deployment=model.DeploymentConfig(dir=str(self.deployment)),
             log=model.LogConfig(level=self.log_level),
         )
 

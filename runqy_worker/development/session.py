@@ -12,9 +12,11 @@ from runqy_worker.app.worker import Worker
 from runqy_worker.backends.asynq.client import AsynqClient
 from runqy_worker.backends.asynq.new_task import NewTask
 from runqy_worker.backends.asynq.options import RedisOptions
+from runqy_worker.deployment.releases import Releases
 from runqy_worker.development.control_server import ControlServer
 from runqy_worker.development.snapshot import SourceSnapshot
 from runqy_worker.development.watch import Watcher
+from runqy_worker.domain.clock import SystemClock
 from runqy_worker.domain.errors import DeploymentError
 from runqy_worker.domain.events import Silent
 from runqy_worker.domain.queues import enqueue_target
@@ -62,11 +64,14 @@ class Session:
     def prepare(self) -> None:
         """Make the file that the server reads, and the repository that the worker clones if the code is a directory.
 
+        What an earlier session left is not fallen back on: somebody who writes code wants to see that it is broken.
+
         Raises:
             DeploymentError: The directory can't be put into a repository.
         """
         plan = self._plan
         plan.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        Releases(plan.releases, SystemClock()).forget()
         self._queues_file.write_text(json.dumps(plan.definitions()))  # JSON is YAML
         if plan.source is not None:
             self._watcher = Watcher(plan.source) if plan.watch else None

@@ -170,6 +170,14 @@ def test_clients_of_the_server_find_it_at_work(dev: Callable[..., Session], code
     assert session.end() == 0, session.text
 
 
+def test_what_an_earlier_session_ran_is_not_fallen_back_on(dev: Callable[..., Session], code: Path) -> None:
+    assert dev(str(code), "--burst").wait() == 0
+    session = dev(str(code), "--cmd", "python nowhere.py", "--burst", "--payload", "{}")
+    assert session.wait() != 0, session.text
+    assert "nowhere.py" in session.text
+    assert "completed" not in session.text
+
+
 def test_code_that_does_not_start_ends_the_session_with_what_it_said(dev: Callable[..., Session], code: Path) -> None:
     (code / "main.py").write_text("import a_module_that_is_missing\n")
     session = dev(str(code))
