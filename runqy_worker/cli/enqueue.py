@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import sys
 import time
@@ -163,6 +164,7 @@ async def _enqueue(args: argparse.Namespace) -> int:
             if len(batch) < _BATCH:
                 break
         if args.wait:
+            await _tell_unserved(client, {queue for _, queue in awaited})
             ends = time.monotonic() + args.wait_timeout
             for task_id, queue in awaited:
                 worst = max(worst, await _wait(client, args, task_id, queue, ends))
@@ -185,6 +187,15 @@ async def _send(
         else:
             print(msgspec.json.encode({"id": answer, "queue": task.queue}).decode() if args.json else answer)
     return code
+
+
+async def _tell_unserved(client: AsynqClient, queues: set[str]) -> None:
+    """Why the wait may be long. A client that may only enqueue need not be allowed to look."""
+    from runqy_worker.domain.errors import BackendError  # noqa: PLC0415 - not for `--help`
+
+    with contextlib.suppress(BackendError):
+        for queue in sorted(queues - await client.served_queues()):
+            print(f"runqy-worker enqueue: no worker serves {queue} now; waiting", file=sys.stderr)
 
 
 async def _wait(client: AsynqClient, args: argparse.Namespace, task_id: str, queue: str, ends: float) -> int:

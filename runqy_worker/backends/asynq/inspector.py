@@ -6,9 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from runqy_worker.backends.asynq.codec import CodecError
-from runqy_worker.backends.asynq.keys import CANCEL_CHANNEL, QUEUES, QueueKeys, lookup_key
+from runqy_worker.backends.asynq.keys import CANCEL_CHANNEL, QUEUES, SERVERS, QueueKeys, lookup_key
 from runqy_worker.backends.asynq.queue_info import commands_for, read_queue
 from runqy_worker.backends.asynq.refusals import QueueNotFoundError, TaskNotFoundError, TaskStateError
+from runqy_worker.backends.asynq.registry import queues_of
 from runqy_worker.backends.asynq.scripts import load
 from runqy_worker.backends.asynq.task_info import FIELDS, read_task
 from runqy_worker.domain.errors import BackendError
@@ -38,6 +39,12 @@ class AsynqInspector:
     async def queue_names(self) -> list[str]:
         """All queues, sorted."""
         return sorted(name.decode() for name in await self._link.call("SMEMBERS", QUEUES))
+
+    async def served_queues(self) -> set[str]:
+        """The queues that live workers work on, ours and asynq's own."""
+        servers = await self._link.call("ZRANGEBYSCORE", SERVERS, int(self._clock.time()), "+inf")
+        infos = await self._link.call("MGET", *servers) if servers else ()
+        return {queue for info in infos if info for queue in queues_of(info)}
 
     async def queues(self) -> list[QueueInfo]:
         """The figures of all queues, sorted by name."""

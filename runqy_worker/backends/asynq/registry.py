@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runqy_worker.backends.asynq.codec import write_bytes, write_int, write_string, write_timestamp
+from runqy_worker.backends.asynq.codec import read_fields, write_bytes, write_int, write_string, write_timestamp
 from runqy_worker.backends.asynq.keys import SERVERS, WORKERS
 from runqy_worker.backends.asynq.link import Link
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _ASYNQ_TTL = 10
 _RUNQY_TTL = 30
 _LOG_LINES = 500
+_QUEUES_FIELD = 5
 _NO_DEADLINE = -62135596800
 """Go's zero time, in Unix seconds: no limit."""
 
@@ -41,12 +42,23 @@ def server_info(snapshot: WorkerSnapshot) -> bytes:
         entry = bytearray()
         write_string(entry, 1, queue)
         write_int(entry, 2, priority)
-        write_bytes(out, 5, bytes(entry))
+        write_bytes(out, _QUEUES_FIELD, bytes(entry))
     write_int(out, 6, snapshot.strict_priority)
     write_string(out, 7, _asynq_status(snapshot))
     write_timestamp(out, 8, snapshot.started_at)
     write_int(out, 9, len(snapshot.running))
     return bytes(out)
+
+
+def queues_of(info: bytes) -> set[str]:
+    """The queues that the server works on whose ServerInfo message this is.
+
+    Raises:
+        CodecError: It is not one.
+    """
+    entries = [value for number, value in read_fields(info) if number == _QUEUES_FIELD and isinstance(value, bytes)]
+    names = [name for entry in entries for number, name in read_fields(entry) if number == 1]
+    return {name.decode(errors="replace") for name in names if isinstance(name, bytes)}
 
 
 def worker_info(snapshot: WorkerSnapshot, task: RunningTask) -> bytes:

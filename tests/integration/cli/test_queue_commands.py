@@ -15,7 +15,9 @@ import pytest
 from support.asynq_world import World
 from support.redis_server import free_port
 
+from runqy_worker.backends.asynq.registry import server_info
 from runqy_worker.cli.main import main
+from runqy_worker.domain.registry import WorkerSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,8 +183,29 @@ def test_refusals_exit_with_1_and_say_why(world: World, door: Callable[..., tupl
 
 def test_waiting_prints_the_result(world: World, door: Callable[..., tuple[int, str, str]]) -> None:
     worker = finish(world, "completed", {"result": '{"y": 2}'})
-    assert door("enqueue", "jobs", "--payload", "1", "--wait") == (0, '{"y": 2}\n', "")
+    assert door("enqueue", "jobs", "--payload", "1", "--wait")[:2] == (0, '{"y": 2}\n')
     worker.join()
+
+
+@pytest.mark.parametrize(("served", "hint"), [("jobs.default", ""), ("mail", "no worker serves jobs.default now")])
+def test_a_wait_that_may_be_long_says_so(
+    world: World, door: Callable[..., tuple[int, str, str]], served: str, hint: str
+) -> None:
+    snapshot = WorkerSnapshot(
+        *("h:7:x", "h", 7, time.time()),
+        concurrency=1,
+        queues={served: 1},
+        strict_priority=False,
+        status="running",
+        healthy=True,
+    )
+    world.raw.set("asynq:servers:{h:7:x}", server_info(snapshot))
+    world.db.zadd("asynq:servers", {"asynq:servers:{h:7:x}": time.time() + 10, "asynq:servers:{gone}": 1})
+    worker = finish(world, "completed", {"result": "1"})
+    code, _, err = door("enqueue", "jobs", "--payload", "1", "--wait")
+    worker.join()
+    assert code == 0
+    assert (hint in err) if hint else (err == "")
 
 
 def test_waiting_for_a_task_that_fails_exits_with_1(world: World, door: Callable[..., tuple[int, str, str]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runqy_worker.backends.asynq.registry import server_info, worker_fields, worker_info
+from runqy_worker.backends.asynq.registry import queues_of, server_info, worker_fields, worker_info
 from runqy_worker.domain.registry import RunningTask, WorkerSnapshot
 
 
@@ -24,6 +24,11 @@ def snapshot(queues: dict[str, int], *, quiet: bool = False) -> WorkerSnapshot:
 def test_a_server_is_encoded_as_asynq_does_it() -> None:
     golden = "0a016810071a03683a3720042a0b0a0764656661756c7410033a0661637469766542060880e2cfaa06"
     assert server_info(snapshot({"default": 3})).hex() == golden
+
+
+def test_the_queues_of_a_server_are_read_back() -> None:
+    assert queues_of(server_info(snapshot({"low": 1, "high": 9}))) == {"low", "high"}
+    assert queues_of(server_info(snapshot({}))) == set()
 
 
 def test_a_quiet_server_is_stopped() -> None:
