@@ -79,8 +79,9 @@ class StandIn:
             timer.cancel()
             self._end(task_id, Released(begun=True, reason="stopped"))
 
-    async def switch(self, launch: Launch, *, mode: str, drain: float) -> None:
+    async def switch(self, launch: Launch, *, mode: str, drain: float) -> float:  # noqa: ARG002 - the port's signature
         """There is no release to switch to."""
+        return 0.0
 
     def _end(self, task_id: str, outcome: Outcome) -> None:
         task, _timer = self._running.pop(task_id)

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 class SwitchableExecutor(Executor, Protocol):
     """An executor that another release of the task code can take over."""
 
-    async def switch(self, launch: Launch, *, mode: str, drain: float) -> None:
+    async def switch(self, launch: Launch, *, mode: str, drain: float) -> float:
         """Let `launch` take over; returns at the switch, the old processes drain behind it.
 
         Args:
             launch: The release, in the same mode as the one before.
             mode: `overlap`, `stop_first`, or `auto`: overlap unless a GPU may be in use.
             drain: Seconds that the old processes get to finish their tasks.
+
+        Returns:
+            Seconds in which no task could start; 0 for an overlap.
 
         Raises:
             ExecutorStartError: The new release did not become ready; the old one still serves.

@@ -152,7 +152,7 @@ class LongRunningExecutor:
         self._release(self._suspects, "the worker stops")
         self._isolating = False
 
-    async def switch(self, launch: Launch, *, mode: str, drain: float) -> None:
+    async def switch(self, launch: Launch, *, mode: str, drain: float) -> float:
         """Let another release take over; or the same one, in a fresh process.
 
         Args:
@@ -160,6 +160,9 @@ class LongRunningExecutor:
             mode: `overlap` starts the new process beside the old one; `stop_first` ends the old one before; `auto`
                 overlaps unless a GPU may be in use.
             drain: Seconds that the old process gets to finish its tasks.
+
+        Returns:
+            Seconds in which no task could start; 0 for an overlap.
 
         Raises:
             ExecutorStartError: The new process did not become ready; the old release still serves.
@@ -175,8 +178,10 @@ class LongRunningExecutor:
             await self._retired.wait()
             if mode == "overlap":
                 await self._overlap(launch, drain)
-            else:
-                await self._stop_first(launch, drain)
+                return 0.0
+            since = self._clock.monotonic()
+            await self._stop_first(launch, drain)
+            return self._clock.monotonic() - since
 
     def room_changed(self, child: Child) -> None:
         """See `ChildOwner`."""

@@ -162,7 +162,7 @@ class OneShotExecutor:
         self._interrupt(list(self._running), "the worker stops", grace)
         await self._context.end_all(grace)
 
-    async def switch(self, launch: Launch, *, mode: str, drain: float) -> None:
+    async def switch(self, launch: Launch, *, mode: str, drain: float) -> float:
         """Let another release take over.
 
         Args:
@@ -170,6 +170,9 @@ class OneShotExecutor:
             mode: `overlap` proves that the new release starts before the old one goes; `stop_first` ends every process
                 before; `auto` overlaps unless a GPU may be in use.
             drain: Seconds that running tasks of the old release get.
+
+        Returns:
+            Seconds in which no task could start; 0 for an overlap.
 
         Raises:
             ExecutorStartError: No process of the new release became ready; the old one still serves.
@@ -181,8 +184,10 @@ class OneShotExecutor:
         async with self._switching:
             if switch_mode(mode, launch.env) == "overlap":
                 await self._overlap(launch, drain)
-            else:
-                await self._stop_first(launch, drain)
+                return 0.0
+            since = self._clock.monotonic()
+            await self._stop_first(launch, drain)
+            return self._clock.monotonic() - since
 
     def task_ended(self, process: SingleUse, task: Task, outcome: Outcome | None) -> None:
         """See `SingleUseOwner`."""
