@@ -13,9 +13,10 @@ from runqy_worker.app.beats import Beats
 from runqy_worker.app.context import Context
 from runqy_worker.app.identity import make_worker_id
 from runqy_worker.app.lane import Lane
+from runqy_worker.app.lane_releases import LaneReleases
 from runqy_worker.config.model import Config, DeploymentConfig, RedisConfig, WorkerConfig
 from runqy_worker.deployment.answer import DeploymentSpec, QueueAnswer, RedisAnswer, Registration
-from runqy_worker.domain.clock import SystemClock
+from runqy_worker.domain.clock import SharedClock, SystemClock
 from runqy_worker.domain.events import Fanout
 from runqy_worker.engine.retrying import asynq_retry_delay
 from runqy_worker.telemetry.counts import Counts
@@ -67,13 +68,15 @@ class LocalAnswer:
         return self._registration
 
 
-class SimulatedLane(Lane):
-    """A lane whose task code is a stand-in: nothing is deployed, no process is started."""
+class SimulatedReleases(LaneReleases):
+    """Deploys nothing and starts no process: a stand-in works in its place."""
 
     stand_in: StandIn
 
-    async def _start(self, registration: Registration) -> SwitchableExecutor:  # noqa: ARG002 - as its base has it
+    async def start(self, registration: Registration) -> SwitchableExecutor:  # noqa: ARG002 - as its base has it
+        """Only the stand-in."""
         await self.stand_in.start()
+        self.executor = self.stand_in
         return self.stand_in
 
 
@@ -108,8 +111,9 @@ class SimulatedWorker:
             state_dir=Path(kind.directory),
         )
         beats = Beats(context, logger)
-        self.lane = SimulatedLane(parent, (parent,), context, beats.add, beats.moved)
-        self.lane.stand_in = StandIn(kind.concurrency, kind.task_seconds)
+        self.lane = Lane(parent, (parent,), context, beats.add, beats.moved)
+        self.lane.releases = releases = SimulatedReleases(parent, context, SharedClock(clock))
+        releases.stand_in = StandIn(kind.concurrency, kind.task_seconds)
 
     async def run(self) -> None:
         """Work until the process ends."""

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from runqy_worker.engine.retrying import RetryDelay
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
-    """What every lane shares.
+    """What every lane shares. A reload replaces `config` and `source`; who needs them looks here each time.
 
     Attributes:
         burst: Stop when the queues are empty.

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from typing import TYPE_CHECKING
 
+from runqy_worker.app.lane_releases import LaneReleases
 from runqy_worker.app.loading import load_later_modules
 from runqy_worker.app.redis_access import redis_options
-from runqy_worker.deployment.deployer import Deployer
 from runqy_worker.domain.clock import SharedClock
-from runqy_worker.domain.errors import ExecutorStartError, RunqyError
+from runqy_worker.domain.errors import DeploymentError, RunqyError
 from runqy_worker.domain.events import Level, Notice
 from runqy_worker.domain.ports import ExecutorHealth, ExecutorState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from runqy_worker.app.context import Context
+    from runqy_worker.app.lane_releases import Change
     from runqy_worker.backends.asynq.backend import AsynqBackend
     from runqy_worker.backends.asynq.options import RedisOptions
+    from runqy_worker.config.model import Config
     from runqy_worker.deployment.answer import Registration
     from runqy_worker.deployment.releases import ReleaseDir
     from runqy_worker.domain.task import Task
@@ -61,21 +61,20 @@ class Lane:
         self._clock = SharedClock(context.clock)
         self._on_registered = on_registered
         self._on_moved = on_moved
-        self._deployer = Deployer(context.config, parent, listener=context.listener, clock=context.clock)
+        self.releases = LaneReleases(parent, context, self._clock)
+        self._registration: Registration | None = None
+        self._waiting: list[asyncio.Future[RunqyError | None]] = []
         self._boot: asyncio.Task[None] | None = None
         self._stopping = False
         self._quiet = False
         self._served = False
-        self._starting = False
         self._changing = asyncio.Lock()
         self._retry_now = asyncio.Event()
         self._credentials_asked = float("-inf")
         self._options: RedisOptions | None = None
         self.degraded = asyncio.Event()
         self.weights: dict[str, int] = {}
-        self.release: ReleaseDir | None = None
         self.backend: AsynqBackend | None = None
-        self.executor: SwitchableExecutor | None = None
         self.engine: Engine | None = None
 
     @property
@@ -88,14 +87,21 @@ class Lane:
         """Whether it was asked to stop."""
         return self._stopping
 
-    def work_is_quiet_for(self) -> float:
-        """Seconds since a deploy last showed a sign of progress; infinite when there is no deploy under way.
+    @property
+    def release(self) -> ReleaseDir | None:
+        """The deployed release in use."""
+        return self.releases.release
 
-        A process that starts has a limit of its own, so no signs are asked for meanwhile.
-        """
+    @property
+    def executor(self) -> SwitchableExecutor | None:
+        """What runs it; None before the first is ready."""
+        return self.releases.executor
+
+    def work_is_quiet_for(self) -> float:
+        """Seconds since a deploy last showed a sign of progress; infinite when there is no deploy under way."""
         if self._boot is None and not self._changing.locked():
             return float("inf")
-        return 0.0 if self._starting else time.monotonic() - self._deployer.activity.last
+        return self.releases.work_is_quiet_for()
 
     @property
     def options(self) -> RedisOptions:
@@ -134,7 +140,8 @@ class Lane:
         """End what is left of a lane that does not run: a process that no engine took over, the use of a release."""
         if self.executor is not None and not self._served:
             await self.executor.stop(self._context.config.process.stop_grace)
-        self._deployer.close()
+        self.releases.close()
+        self._tell_waiting(DeploymentError("the worker stops", step="deploy"))
 
     async def _unless_stopped(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Await `work()`, which a stop ends early."""
@@ -166,13 +173,12 @@ class Lane:
         registration = await self._register()
         meanwhile = asyncio.create_task(self._meanwhile(), name=f"meanwhile {self.parent}")
         try:
-            executor = await self._start(registration)
+            executor = await self.releases.start(registration)
         except asyncio.CancelledError:
             meanwhile.cancel()
             raise
         finally:
             await asyncio.wait([meanwhile])
-        self.executor = executor
         meanwhile.result()
         from runqy_worker.app.parts import build_backend, build_engine  # noqa: PLC0415 - loaded while it was deployed
 
@@ -191,26 +197,49 @@ class Lane:
         await load_later_modules()
         await self._on_registered(self)
 
-    async def reload(self) -> None:
+    async def reload(self, *, force: bool = False) -> Change | None:
         """Deploy what the server and the repository offer now, and switch to it; take over new settings too.
 
         A lane that is not ready yet tries again at once instead.
+
+        Args:
+            force: Switch also to what serves already, or was rolled back.
+
+        Returns:
+            What changed; None for a lane that only now became ready.
 
         Raises:
             RunqyError: The old release goes on serving.
         """
         async with self._changing:
+            if self._stopping:
+                raise DeploymentError("the worker is stopping", step="deploy")
             if self.executor is None:
-                self._retry_now.set()
-                return
+                await self._become_ready()
+                return None
             registration = await self._register(once=True)
-            release = await self._deployer.deploy(registration)
-            launch = self._deployer.launch(release, registration)
-            config = self._context.config
-            with self._while_starting():
-                await self.executor.switch(launch, mode=config.deployment.switch, drain=config.worker.shutdown_timeout)
-            self._adopt(release)
-            await self._reconfigure(registration)
+            self._reconfigure()
+            change = await self.releases.update(registration, force=force)
+            if self.backend is not None:
+                self.backend.set_store_result(registration.deployment.redis_storage)
+            return change
+
+    async def roll_back(self) -> Change:
+        """Switch to the good release before the current one. The server is not asked.
+
+        Raises:
+            RunqyError: What served before goes on serving.
+        """
+        async with self._changing:
+            if self._registration is None or self.executor is None:
+                raise DeploymentError(f"{self.parent} is not ready yet", step="rollback")
+            return await self.releases.roll_back(self._registration)
+
+    def reconfigure(self, config: Config) -> None:
+        """Use the settings of `config` that can change while it works."""
+        self.releases.reconfigure(config)
+        if self.engine is not None:
+            self.engine.shutdown_timeout = config.worker.shutdown_timeout
 
     def quiet(self) -> None:
         """Stop claiming."""
@@ -241,52 +270,12 @@ class Lane:
     async def _register(self, *, once: bool = False) -> Registration:
         source = self._context.source
         answers = [await (source.once(name) if once else source.register(name)) for name in self._queues]
-        first = answers[0]
+        first = self._registration = answers[0]
         self.weights = {name: weight for answer in answers for name, weight in answer.weights.items()}
         old, self._options = self._options, redis_options(self._context.config.redis, first.redis)
         if old is not None and old != self._options:
             await self._on_moved(self, old)
         return first
-
-    async def _start(self, registration: Registration) -> SwitchableExecutor:
-        """Deploy and start; when the process does not become ready, start the release that worked before."""
-        release = await self._deployer.deploy_or_fall_back(registration)
-        try:
-            executor = await self._start_release(release, registration)
-        except ExecutorStartError as error:
-            last_good = self._deployer.last_good()
-            if last_good is None or last_good.name == release.name:
-                raise
-            message = f"{self.parent}: release {release.name} does not start, so {last_good.name} runs on: {error}"
-            fields = {"parent": self.parent, "release": last_good.name}
-            self._context.listener.notice(Notice("start_fell_back", message, Level.ERROR, fields=fields))
-            executor = await self._start_release(last_good, registration)
-            release = last_good
-        self._adopt(release)
-        return executor
-
-    async def _start_release(self, release: ReleaseDir, registration: Registration) -> SwitchableExecutor:
-        from runqy_worker.app.parts import build_executor  # noqa: PLC0415 - loaded while it was deployed
-
-        executor = build_executor(self._context, self._deployer.launch(release, registration), self._clock)
-        try:
-            with self._while_starting():
-                await executor.start()
-        except BaseException:  # also when a stop ends the bootstrap: no process is left behind
-            await executor.stop(self._context.config.process.stop_grace)
-            raise
-        return executor
-
-    @contextlib.contextmanager
-    def _while_starting(self) -> Iterator[None]:
-        self._starting = True
-        try:
-            yield
-        finally:
-            self._starting = False
-
-    def _adopt(self, release: ReleaseDir) -> None:
-        self.release = self._deployer.confirm(release)
 
     async def _make_ready_patiently(self) -> None:
         """Try for ever, with growing delay: a server that is down, a refused key, a broken commit may all heal."""
@@ -296,6 +285,7 @@ class Lane:
             try:
                 await self._make_ready()
             except RunqyError as error:
+                self._tell_waiting(error)
                 if context.config.bootstrap.give_up:
                     raise
                 pause = delay * context.rng.uniform(0.75, 1.25)
@@ -305,7 +295,24 @@ class Lane:
                 await self._pause(pause)
                 delay = min(max(delay, 1.0) * 2, LONGEST_BOOTSTRAP_DELAY)
             else:
+                self._tell_waiting(None)
                 return
+
+    async def _become_ready(self) -> None:
+        """Let the next attempt to bootstrap begin now. Returns or raises what comes of it."""
+        outcome = asyncio.get_running_loop().create_future()
+        self._waiting.append(outcome)
+        self._retry_now.set()
+        error = await outcome
+        if error is not None:
+            raise error
+
+    def _tell_waiting(self, error: RunqyError | None) -> None:
+        """An attempt to bootstrap ended."""
+        for outcome in self._waiting:
+            if not outcome.done():
+                outcome.set_result(error)
+        self._waiting.clear()
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, unless a reload asks for another attempt now."""
@@ -329,16 +336,18 @@ class Lane:
             return False
         self._credentials_asked = now
         try:
-            await self._reconfigure(await self._register(once=True))
+            registration = await self._register(once=True)
         except RunqyError as error:
             message = f"{self.parent}: Redis refuses our credentials and the server gave no new ones: {error}"
             context.listener.notice(Notice("credentials_failed", message, Level.ERROR, fields={"parent": self.parent}))
             return False
+        self._reconfigure()
+        if self.backend is not None:
+            self.backend.set_store_result(registration.deployment.redis_storage)
         return True
 
-    async def _reconfigure(self, registration: Registration) -> None:
+    def _reconfigure(self) -> None:
         """Let the backend use new weights and credentials from its next operation on."""
         if self.backend is not None:
             self.backend.reconfigure(self.options)
             self.backend.set_weights(self.weights)
-            self.backend.set_store_result(registration.deployment.redis_storage)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runqy_worker.app.beats import Beats
 from runqy_worker.app.condition import WorkerCondition
 from runqy_worker.app.context import Context
+from runqy_worker.app.deploys import Deploys
 from runqy_worker.app.identity import make_worker_id
 from runqy_worker.app.lane import Lane
 from runqy_worker.app.mailbox import Mailbox
+from runqy_worker.app.reconfiguring import reconfigured
 from runqy_worker.app.retry_delay import guarded
+from runqy_worker.config.places import state_dir
 from runqy_worker.deployment.local import LocalRegistrar
 from runqy_worker.deployment.registration import Registrar
 from runqy_worker.domain.clock import SystemClock
@@ -26,7 +27,7 @@ from runqy_worker.domain.queues import parent_of
 from runqy_worker.engine.retrying import asynq_retry_delay
 from runqy_worker.executors.reaper import reap_leftovers
 from runqy_worker.telemetry.counts import Counts
-from runqy_worker.telemetry.logs import LOGGER_NAME, configure_logging, release_logging
+from runqy_worker.telemetry.logs import LOGGER_NAME, configure_logging, release_logging, set_level
 from runqy_worker.telemetry.task_log import TaskLog
 from runqy_worker.version import __version__
 
@@ -57,8 +58,17 @@ class Worker:
         middleware: Hooks around each task.
         listeners: Further listeners to what happens.
         burst: End once the queues are empty.
+        reread: Gives the configuration as it is now, at each reload. Called in a thread.
         clock: Time.
         rng: For jitter.
+
+    Attributes:
+        config: In force now.
+        counts: What was done since the start.
+        lanes: One per parent queue.
+        condition: How it is doing.
+        deploys: Those of the running worker.
+        needs_restart: Dotted keys of settings whose new values need a restart.
 
     Raises:
         ConfigError: The configuration names no queue.
@@ -73,6 +83,7 @@ class Worker:
         middleware: Iterable[Middleware] = (),
         listeners: Iterable[Listener] = (),
         burst: bool = False,
+        reread: Callable[[], Config] | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -81,17 +92,16 @@ class Worker:
         self.config = config
         self.worker_id = make_worker_id()
         clock = clock or SystemClock()
-        rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
+        rng = self._rng = rng or random.Random()  # noqa: S311 - jitter, not secrets
         self._sets_up_log = logger is None
         logger = logger or logging.getLogger(LOGGER_NAME)
         self.counts = Counts(clock)
         self._task_log = TaskLog(logger, task_lines=config.log.task_lines, clock=clock)
         self._listener = Fanout(self._task_log, self.counts, *listeners)
         default_delay = asynq_retry_delay(rng)
-        state_dir = Path(config.worker.state_dir or Path(config.deployment.dir) / ".runqy")
         self._context = Context(
             config=config,
-            source=self._make_source(rng),
+            source=self._make_source(config),
             worker_id=self.worker_id,
             listener=self._listener,
             clock=clock,
@@ -99,7 +109,7 @@ class Worker:
             retry_delay=guarded(retry_delay, default_delay, self._listener) if retry_delay else default_delay,
             middleware=tuple(middleware),
             burst=burst,
-            state_dir=state_dir,
+            state_dir=state_dir(config),
         )
         self._beats = Beats(self._context, logger)
         names = defaultdict(list)
@@ -110,10 +120,17 @@ class Worker:
             for parent, queues in names.items()
         ]
         self.condition = WorkerCondition(self.lanes, self.counts, config)
+        self.deploys = Deploys(self.lanes, self._listener, clock, self._reread)
+        self._reread_config = reread
+        self.needs_restart: tuple[str, ...] = ()
         self._runner: asyncio.Runner | None = None
         self._mailbox = Mailbox()
-        self._reloads: set[asyncio.Task[None]] = set()
         self._is_quiet = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it was asked to claim nothing."""
+        return self._is_quiet
 
     @property
     def listener(self) -> Fanout:
@@ -180,9 +197,8 @@ class Worker:
             raise
         finally:
             watch.cancel()
-            for reload in self._reloads:
-                reload.cancel()
-            await asyncio.gather(watch, *self._reloads, return_exceptions=True)
+            await self.deploys.close()
+            await asyncio.gather(watch, return_exceptions=True)
             self._task_log.flush()
             self._listener.notice(Notice("worker_stopped", f"worker {self.worker_id} stopped"))
             await self._end()
@@ -208,7 +224,7 @@ class Worker:
 
     def request_reload(self) -> None:
         """Deploy the newest commit in the background; on failure the old release goes on, and the log says why."""
-        self._mailbox.post(self._start_reload)
+        self._mailbox.post(self.deploys.deploy)
 
     async def reload(self) -> None:
         """Deploy the newest commit of every lane and switch to it.
@@ -216,16 +232,9 @@ class Worker:
         Raises:
             RunqyError: Of the first lane that failed; its old release goes on serving.
         """
-        self._listener.notice(Notice("reload_started", "deploying the newest commit"))
-        results = await asyncio.gather(*(lane.reload() for lane in self.lanes), return_exceptions=True)
-        for lane, result in zip(self.lanes, results, strict=True):
-            if isinstance(result, RunqyError):
-                message = f"{lane.parent}: reload failed, the old release goes on serving: {result}"
-                self._listener.notice(Notice("reload_failed", message, Level.ERROR, fields={"parent": lane.parent}))
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        self._listener.notice(Notice("reload_finished", "the newest releases are serving"))
+        result = await asyncio.shield(self.deploys.deploy())
+        if result.error is not None:
+            raise result.error
 
     async def _exit_when_degraded(self) -> None:
         if self.config.recovery.on_degraded != "exit":
@@ -239,11 +248,36 @@ class Worker:
         names = ", ".join(lane.parent for lane in self.lanes if lane.degraded.is_set())
         raise DegradedError(f"degraded: the process of {names} could not be kept alive; exiting to be started afresh")
 
-    def _make_source(self, rng: random.Random) -> Registers:
-        if self.config.local.queues_file:
-            return LocalRegistrar(self.config, listener=self._listener)
-        return Registrar(
-            self.config.server, self.config.bootstrap, listener=self._listener, version=__version__, rng=rng
+    def _make_source(self, config: Config) -> Registers:
+        if config.local.queues_file:
+            return LocalRegistrar(config, listener=self._listener)
+        return Registrar(config.server, config.bootstrap, listener=self._listener, version=__version__, rng=self._rng)
+
+    async def _reread(self) -> None:
+        """Read the configuration again, and take over what can change while working.
+
+        Raises:
+            ConfigError: It can't be used; everything stays as it was.
+        """
+        if self._reread_config is None:
+            return
+        new = reconfigured(self.config, await asyncio.to_thread(self._reread_config))
+        self.needs_restart = new.left
+        if new.left:
+            keys = ", ".join(new.left)
+            message = f"changed settings that need a restart, and are as before until then: {keys}"
+            self._listener.notice(Notice("config_needs_restart", message, Level.WARNING, fields={"keys": keys}))
+        if not new.taken:
+            return
+        config = self.config = self._context.config = new.config
+        self._context.source = self._make_source(config)
+        set_level(config.log.level)
+        self._task_log.allow(config.log.task_lines)
+        for lane in self.lanes:
+            lane.reconfigure(config)
+        keys = ", ".join(new.taken)
+        self._listener.notice(
+            Notice("config_reloaded", f"changed settings are in force: {keys}", fields={"keys": keys})
         )
 
     async def _reap(self) -> None:
@@ -252,15 +286,6 @@ class Worker:
         if count:
             message = f"ended {count} process groups that a killed predecessor left behind"
             self._listener.notice(Notice("leftovers_reaped", message, Level.WARNING, fields={"groups": count}))
-
-    def _start_reload(self) -> None:
-        reload = asyncio.create_task(self._reload_and_log(), name="reload")
-        self._reloads.add(reload)
-        reload.add_done_callback(self._reloads.discard)
-
-    async def _reload_and_log(self) -> None:
-        with contextlib.suppress(RunqyError):  # told by `reload`
-            await self.reload()
 
     def _quiet_lanes(self) -> None:
         self._is_quiet = True

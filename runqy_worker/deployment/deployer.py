@@ -187,6 +187,11 @@ class Deployer:
         """The release that last proved itself ready."""
         return self._releases.current()
 
+    def reconfigure(self, config: Config) -> None:
+        """Deploy with these settings from the next time on; the directory stays the one that it was made with."""
+        self._config = config
+        self._places.environments.timeout = config.deployment.timeout
+
     def close(self) -> None:
         """This worker uses no release any more."""
         self._releases.let_go_except()

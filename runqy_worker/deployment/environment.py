@@ -61,7 +61,7 @@ class Environments:
     def __init__(self, root: Path, listener: Listener, *, timeout: float) -> None:
         self.root = root
         self._listener = listener
-        self._timeout = timeout
+        self.timeout = timeout
 
     async def ensure(
         self, dependencies: Dependencies, installer: Installer, *, release_id: str, indexes: str
@@ -89,12 +89,12 @@ class Environments:
         return Environment(key, path, lease)
 
     async def _leased(self, lease: FileLock, path: Path) -> bool:
-        await wait_for(lease, step="environment", timeout=self._timeout, shared=True, on_wait=self._waiting)
+        await wait_for(lease, step="environment", timeout=self.timeout, shared=True, on_wait=self._waiting)
         return await asyncio.to_thread(is_complete, path)
 
     async def _make(self, lease: FileLock, path: Path, dependencies: Dependencies, installer: Installer) -> None:
         lease.drop()
-        await wait_for(lease, step="environment", timeout=self._timeout, on_wait=self._waiting)
+        await wait_for(lease, step="environment", timeout=self.timeout, on_wait=self._waiting)
         if await asyncio.to_thread(is_complete, path):
             return  # another worker was quicker
         await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)

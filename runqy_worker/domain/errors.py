@@ -57,6 +57,19 @@ class RegistrationError(DeploymentError):
         self.status = status
 
 
+class ControlError(RunqyError):
+    """A running worker could not be asked, or does not do what it was asked for.
+
+    Attributes:
+        reason: Stable name, for programs: `not_running`, `no_answer`, `forbidden`, `version`, `verb`, `request`,
+            `busy`, `failed`, `stopping` or `fault`.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class ConfigError(RunqyError):
     """The configuration can't be used. Carries every problem found, not only the first.
 

@@ -55,6 +55,9 @@ class Engine:
         middleware: Hooks around each task.
         renew_credentials: Asked when the backend refuses our credentials; says whether there are new ones.
         burst: Stop by itself once the queues are empty.
+
+    Attributes:
+        shutdown_timeout: May be changed until a drain begins.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Engine:
     ) -> None:
         self._backend = backend
         self._executor = executor
-        self._shutdown_timeout = shutdown_timeout
+        self.shutdown_timeout = shutdown_timeout
         self._stop_grace = stop_grace
         self._listener = listener
         self._burst = burst
@@ -189,7 +192,7 @@ class Engine:
         flow.ring()
         count = len(flow.running)
         if count:
-            message = f"draining: {count} running tasks get up to {self._shutdown_timeout:g} s"
+            message = f"draining: {count} running tasks get up to {self.shutdown_timeout:g} s"
             self._listener.notice(Notice("drain_started", message, fields={"running": count}))
         await self._until_nothing_runs()
         await self._executor.stop(self._stop_grace)
@@ -204,7 +207,7 @@ class Engine:
 
     async def _until_nothing_runs(self) -> None:
         """At most `shutdown_timeout`, or until hurried."""
-        deadline = self._clock.monotonic() + self._shutdown_timeout
+        deadline = self._clock.monotonic() + self.shutdown_timeout
         flow = self._flow
         while flow.running and not self._hurried.is_set():
             left = deadline - self._clock.monotonic()

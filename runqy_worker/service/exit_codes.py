@@ -8,6 +8,7 @@ from runqy_worker.domain.errors import (
     BackendAuthError,
     BackendError,
     ConfigError,
+    ControlError,
     DegradedError,
     DeploymentError,
     ExecutorStartError,
@@ -27,13 +28,13 @@ class ExitCode(IntEnum):
     USAGE = 64
     """Wrong arguments."""
     UNAVAILABLE = 69
-    """The control server or the backend can't be reached."""
+    """The control server, the backend or the worker can't be reached."""
     SOFTWARE = 70
     """A fault of this program."""
     TEMPFAIL = 75
     """It may work later: a deploy failed, or the task code did not become ready."""
     NOPERM = 77
-    """The server or the backend refuses our key, or the system a file."""
+    """The server or the backend refuses our key, the system a file, or the worker a command."""
     CONFIG = 78
     """The configuration can't be used."""
     DEGRADED = 80
@@ -48,6 +49,8 @@ def for_error(error: BaseException) -> ExitCode:
     """The exit code that tells of `error`."""
     if isinstance(error, DeploymentError):
         return _for_deployment(error)
+    if isinstance(error, ControlError):
+        return _BY_REASON.get(error.reason, ExitCode.FAILURE)
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
@@ -62,6 +65,19 @@ def _for_deployment(error: DeploymentError) -> ExitCode:
     return ExitCode.UNAVAILABLE if error.step == "register" else ExitCode.TEMPFAIL
 
 
+_BY_REASON = {
+    "not_running": ExitCode.UNAVAILABLE,
+    "no_answer": ExitCode.UNAVAILABLE,
+    "version": ExitCode.UNAVAILABLE,
+    "verb": ExitCode.UNAVAILABLE,
+    "forbidden": ExitCode.NOPERM,
+    "failed": ExitCode.TEMPFAIL,
+    "stopping": ExitCode.TEMPFAIL,
+    "busy": ExitCode.TEMPFAIL,
+    "request": ExitCode.SOFTWARE,
+    "fault": ExitCode.SOFTWARE,
+}
+"""What a running worker, or the way to it, answers."""
 _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (ConfigError, ExitCode.CONFIG),
     (BackendAuthError, ExitCode.NOPERM),

@@ -65,6 +65,13 @@ def configure_logging(log: LogConfig, *, stream: TextIO | None = None) -> loggin
     return logger
 
 
+def set_level(level: str) -> None:
+    """Show lines from this severity on, where `configure_logging` is in force; other loggers are not ours to change."""
+    logger = logging.getLogger(LOGGER_NAME)
+    if logger in _setups:
+        logger.setLevel(level.upper())
+
+
 def release_logging() -> None:
     """Undo one `configure_logging`; with the last one the loggers are as they were before."""
     logger = logging.getLogger(LOGGER_NAME)

@@ -53,15 +53,19 @@ class TaskLog:
         call_later: Callable[[float, Callable[[], None]], object] = _call_later,
     ) -> None:
         self._logger = logger
-        self._rate = task_lines
-        self._most = max(task_lines, 1.0) if task_lines > 0 else 0.0
-        self._tokens = self._most
+        self._rate = self._most = self._tokens = 0.0
+        self.allow(task_lines)
         self._clock = clock or SystemClock()
         self._call_later = call_later
         self._counting = False
         self._opened = 0.0
         self._completed = 0
         self._shown = 0
+
+    def allow(self, task_lines: float) -> None:
+        """So many lines about completed tasks per second from now on."""
+        self._rate = task_lines
+        self._most = self._tokens = max(task_lines, 1.0) if task_lines > 0 else 0.0
 
     def task_started(self, task: Task) -> None:
         """Log it for those who debug."""
