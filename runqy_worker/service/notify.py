@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from runqy_worker.domain.events import Listener
 
 _MICRO = 1_000_000
+_LONGEST = 2000
+"""Bytes of a line: the service manager drops messages of more than 4096, with all that is in them."""
 
 
 def is_wanted(environ: Mapping[str, str] = os.environ) -> bool:
@@ -83,7 +85,7 @@ class Notifier:
     def _send(self, *lines: str) -> None:
         if self._systemd is None:
             return
-        text = "\n".join(line.replace("\n", " ") for line in lines)
+        text = "\n".join(_short(line.replace("\n", " ")) for line in lines)
         try:
             self._systemd.notify(text.encode().decode("latin-1"))  # that is how it encodes; the manager wants UTF-8
         except OSError as error:
@@ -96,3 +98,8 @@ class Notifier:
     def _tell(self, error: OSError) -> None:
         message = f"the service manager can't be told how the worker is doing: {error}"
         self._listener.notice(Notice("notify_failed", message, Level.WARNING))
+
+
+def _short(line: str) -> str:
+    data = line.encode(errors="replace")
+    return line if len(data) <= _LONGEST else data[: _LONGEST - 3].decode(errors="ignore") + "..."

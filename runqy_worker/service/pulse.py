@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from runqy_worker.domain.events import Level, Listener, Notice, Silent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runqy_worker.service.notify import Notifier
 
 EVERY = 1.0
@@ -61,8 +63,8 @@ class Pulse(Silent):
     Args:
         notifier: Takes the messages.
         condition: Is asked before each.
-        longest_deploy: Seconds that a deploy gets in all.
-        longest_stop: Seconds that a stop gets in all.
+        longest_deploy: Gives the seconds that a deploy gets in all.
+        longest_stop: Gives the seconds that a stop gets in all.
         listener: Hears why a sign of life is withheld.
     """
 
@@ -71,8 +73,8 @@ class Pulse(Silent):
         notifier: Notifier,
         condition: Condition,
         *,
-        longest_deploy: float,
-        longest_stop: float,
+        longest_deploy: Callable[[], float],
+        longest_stop: Callable[[], float],
         listener: Listener,
     ) -> None:
         self._notifier = notifier
@@ -84,6 +86,7 @@ class Pulse(Silent):
         self._since = 0.0
         self._ready = False
         self._reloading = False
+        self._failure = ""
         self._status = ""
         self._stall = ""
         self._wakeup = asyncio.Event()
@@ -103,19 +106,22 @@ class Pulse(Silent):
         """Look at once when the picture changes."""
         action = notice.action
         if action == "reload_started":
-            self._reloading, self._since = True, self._now()
-            self._notifier.reloading(self._condition.status())
-        elif action in {"reload_finished", "reload_failed"} and self._reloading:
-            self._reloading = False
-            outcome = "" if action == "reload_finished" else f"; {notice.message}"
-            self._notifier.ready(self._condition.status() + outcome)
+            self._failure = ""
+            if self._ready:
+                self._reloading, self._since = True, self._now()
+                self._notifier.reloading(self._line())
+        elif action == "reload_failed":
+            self._failure = self._failure or notice.message
+            self._end_reload()
+        elif action == "reload_finished":
+            self._end_reload()
         elif action in NEWS:
             self._wakeup.set()
 
     def look(self) -> None:
         """Tell what there is to tell."""
         self._enter(self._condition.phase())
-        status = self._condition.status()
+        status = self._line()
         if not self._ready and self._phase is Phase.SERVING and self._condition.is_ready():
             self._ready = True
             self._notifier.ready(status)
@@ -126,12 +132,23 @@ class Pulse(Silent):
         if self._needs_time():
             self._notifier.extend(EXTENSION)
 
+    def _line(self) -> str:
+        """The status, with the reason of a reload that failed, until the next one begins."""
+        status = self._condition.status()
+        return f"{status}; {self._failure}" if self._failure else status
+
+    def _end_reload(self) -> None:
+        if self._reloading:
+            self._reloading = False
+            self._status = self._line()
+            self._notifier.ready(self._status)
+
     def _enter(self, phase: Phase) -> None:
         if phase is self._phase:
             return
         self._phase, self._since = phase, self._now()
         if phase is Phase.STOPPING:
-            self._notifier.stopping(self._condition.status())
+            self._notifier.stopping(self._line())
 
     def _tell_alive(self) -> None:
         stall = self._condition.stall()
@@ -144,7 +161,7 @@ class Pulse(Silent):
 
     def _needs_time(self) -> bool:
         """Whether something that the service manager waits for goes on, and has not taken too long yet."""
-        if self._phase is None or self._now() - self._since > self._limits[self._phase]:
+        if self._phase is None or self._now() - self._since > self._limits[self._phase]():
             return False
         if self._phase is Phase.STOPPING:
             return True

@@ -92,7 +92,9 @@ def make_pulse(manager: Manager, worker: Worker, recorder: Recorder) -> Iterator
     def make(*, watchdog: float = 30, longest_deploy: float = 3600) -> Pulse:
         notifier = Notifier(recorder, {"WATCHDOG_USEC": str(round(watchdog * 1e6))} if watchdog else {})
         notifiers.append(notifier)
-        return Pulse(notifier, worker, longest_deploy=longest_deploy, longest_stop=60, listener=recorder)
+        return Pulse(
+            notifier, worker, longest_deploy=lambda: longest_deploy, longest_stop=lambda: 60, listener=recorder
+        )
 
     yield make
     for notifier in notifiers:
@@ -216,7 +218,48 @@ async def test_a_reload_has_a_beginning_with_its_time_and_an_end(
     assert [message.partition("=")[0] for message in manager.heard()] == ["EXTEND_TIMEOUT_USEC"]
     pulse.notice(Notice("reload_failed", "inference: reload failed: no such branch"))
     pulse.notice(Notice("reload_failed", "other: reload failed"))
-    assert manager.heard() == ["READY=1\nSTATUS=inference: running 0/1; inference: reload failed: no such branch"]
+    failed = "STATUS=inference: running 0/1; inference: reload failed: no such branch"
+    assert manager.heard() == [f"READY=1\n{failed}"]
+
+
+async def test_the_reason_of_a_failed_reload_stays_until_the_next_one(
+    manager: Manager, worker: Worker, recorder: Recorder, make_pulse: Callable[..., Pulse]
+) -> None:
+    worker.serve()
+    pulse = make_pulse(watchdog=0)
+    pulse.look()
+    pulse.notice(Notice("reload_started", "deploying"))
+    pulse.notice(Notice("reload_failed", "inference: reload failed: no such branch"))
+    pulse.look()
+    worker.line = "inference: running 1/1"
+    manager.heard()
+    pulse.look()
+    assert manager.heard() == ["STATUS=inference: running 1/1; inference: reload failed: no such branch"]
+    pulse.notice(Notice("reload_started", "deploying"))
+    pulse.notice(Notice("reload_finished", "the newest releases are serving"))
+    assert manager.heard()[-1] == "READY=1\nSTATUS=inference: running 1/1"
+
+
+async def test_a_reload_before_it_is_ready_does_not_make_it_ready(
+    manager: Manager, worker: Worker, recorder: Recorder, make_pulse: Callable[..., Pulse]
+) -> None:
+    pulse = make_pulse(watchdog=0)
+    pulse.look()
+    manager.heard()
+    pulse.notice(Notice("reload_started", "deploying"))
+    pulse.notice(Notice("reload_failed", "inference: reload failed: no such branch"))
+    assert manager.heard() == []
+
+
+async def test_a_reason_is_cut_to_what_the_manager_takes(
+    manager: Manager, worker: Worker, recorder: Recorder, make_pulse: Callable[..., Pulse]
+) -> None:
+    worker.serve("ü" * 5000)
+    make_pulse(watchdog=0).look()
+    [message] = manager.heard()
+    assert message.startswith("READY=1\nSTATUS=üüü")
+    assert message.endswith("ü...")
+    assert len(message.encode()) <= 4096
 
 
 async def test_news_are_told_at_once(
