@@ -37,6 +37,12 @@ class BuildInfo:
         return {"version": self.version, "commit": self.commit, "date": self.date, "python": self.python}
 
 
+def packaged_build() -> BuildInfo:
+    """What packaging wrote down, and no more: starts no command."""
+    commit, date = _generated() or (UNKNOWN, UNKNOWN)
+    return BuildInfo(__version__, commit, date, _python())
+
+
 def build_info(source: Path | None = None) -> BuildInfo:
     """What is known of this build: from the generated module, else from git when run from a checkout.
 
@@ -44,8 +50,11 @@ def build_info(source: Path | None = None) -> BuildInfo:
         source: The directory that holds the package; where this one lies, by default.
     """
     commit, date = _generated() or _checkout(source or Path(__file__).parents[2]) or (UNKNOWN, UNKNOWN)
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    return BuildInfo(__version__, commit, date, python)
+    return BuildInfo(__version__, commit, date, _python())
+
+
+def _python() -> str:
+    return f"{platform.python_implementation()} {platform.python_version()}"
 
 
 def _generated() -> tuple[str, str] | None:
