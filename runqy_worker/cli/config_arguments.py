@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runqy_worker.cli import values
+from runqy_worker.cli.parsing import DEFAULT_PATHS
 from runqy_worker.config.catalog import SETTINGS
 from runqy_worker.domain.errors import ConfigError
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runqy_worker.config.loading import Loaded
-
-DEFAULT_PATHS = "./config.yml, else /etc/runqy-worker/config.yml"
 
 _FLAGS = {
     "queues": "worker.queues",

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runqy_worker.cli.config_arguments import DEFAULT_PATHS, no_file_hint
-from runqy_worker.cli.parsing import add_verb, add_verbs
+from runqy_worker.cli.config_arguments import no_file_hint
+from runqy_worker.cli.parsing import DEFAULT_PATHS, add_verb, add_verbs
 from runqy_worker.config.catalog import SECTIONS, SETTINGS, value_of
 from runqy_worker.config.interpolation import escape
 from runqy_worker.config.loading import load_with_origins

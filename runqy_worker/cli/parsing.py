@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+DEFAULT_PATHS = "./config.yml, else /etc/runqy-worker/config.yml"
+"""Where the configuration is looked for."""
+
+
 class Parser(argparse.ArgumentParser):
     """Takes no abbreviated options, which would break when a new option is added, and exits with 64 on wrong ones."""
 

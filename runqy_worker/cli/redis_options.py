@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runqy_worker.cli import values
-from runqy_worker.cli.config_arguments import DEFAULT_PATHS
+from runqy_worker.cli.parsing import DEFAULT_PATHS
 from runqy_worker.domain.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -12,12 +12,10 @@ from runqy_worker.service.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from runqy_worker.app.worker import Worker
-
-LAST_WORDS = 20.0
-"""Seconds that a stop may need beside the time that tasks and processes get: for the last outcomes and the lists."""
+    from runqy_worker.cli.serving import Rereading
 
 _DESCRIPTION = """\
 Registers with the server, deploys the task code, and works on tasks until SIGTERM or SIGINT: then running tasks may
@@ -36,15 +34,18 @@ def run(args: argparse.Namespace) -> int:
     """Load the configuration and serve."""
     with nothing_to_collect():
         from runqy_worker.app.worker import Worker  # noqa: PLC0415 - heavy: not for `--help`
-        from runqy_worker.service.privacy import hide_memory  # noqa: PLC0415 - with the worker only
-        from runqy_worker.telemetry.logs import configure_logging  # noqa: PLC0415 - with the worker only
+        from runqy_worker.cli.serving import Rereading  # noqa: PLC0415 - with the worker only
+        from runqy_worker.service.privacy import hide_memory  # noqa: PLC0415 - likewise
+        from runqy_worker.telemetry.logs import configure_logging  # noqa: PLC0415 - likewise
 
         loaded = load_from_arguments(args)
     logger = configure_logging(loaded.config.log)
     for warning in loaded.warnings:
         logger.warning(warning)
     hide_memory()
-    asyncio.run(serve(Worker(loaded.config, logger=logger, burst=args.burst)))
+    reread = Rereading(lambda: load_from_arguments(args), loaded)
+    worker = Worker(loaded.config, logger=logger, burst=args.burst, reread=reread)
+    asyncio.run(serve(worker, reread, instance=args.instance or ""))
     return ExitCode.OK
 
 
@@ -59,10 +60,19 @@ def nothing_to_collect() -> Iterator[None]:
         gc.enable()
 
 
-async def serve(worker: Worker) -> None:
-    """Run `worker`, obeying signals and keeping the service manager informed."""
-    from runqy_worker.service.signals import SignalRouter  # noqa: PLC0415 - with the worker only
+async def serve(worker: Worker, reread: Rereading | None = None, *, instance: str = "") -> None:
+    """Run `worker`, obeying signals and the control socket and keeping the service manager informed.
 
+    Args:
+        worker: The worker.
+        reread: How its configuration was read.
+        instance: Name of its instance.
+    """
+    from runqy_worker.app.state import WatchedFiles  # noqa: PLC0415 - with the worker only
+    from runqy_worker.cli.serving import controllable, service_manager_informed  # noqa: PLC0415 - likewise
+    from runqy_worker.service.signals import SignalRouter  # noqa: PLC0415 - likewise
+
+    files = reread.files if reread is not None else WatchedFiles()
     with SignalRouter(
         asyncio.get_running_loop(),
         on_stop=worker.request_stop,
@@ -71,36 +81,5 @@ async def serve(worker: Worker) -> None:
         on_resume=worker.resume,
         on_reload=worker.request_reload,
     ):
-        async with service_manager_informed(worker):
+        async with controllable(worker, files, instance=instance), service_manager_informed(worker):
             await worker.serve()
-
-
-@contextlib.asynccontextmanager
-async def service_manager_informed(worker: Worker) -> AsyncIterator[None]:
-    """Tell the service manager, where there is one, how the worker is doing meanwhile."""
-    from runqy_worker.service.notify import Notifier, is_wanted  # noqa: PLC0415 - with the worker only
-
-    if not is_wanted():
-        yield
-        return
-    from runqy_worker.service.pulse import Pulse  # noqa: PLC0415 - likewise
-
-    config = worker.config
-    notifier = Notifier(worker.listener)
-    pulse = Pulse(
-        notifier,
-        worker.condition,
-        longest_deploy=config.deployment.timeout,
-        longest_stop=config.worker.shutdown_timeout + config.process.stop_grace + LAST_WORDS,
-        listener=worker.listener,
-    )
-    worker.listener.add(pulse)
-    beating = asyncio.create_task(pulse.run(), name="pulse")
-    try:
-        yield
-    finally:
-        beating.cancel()
-        await asyncio.wait([beating])
-        notifier.close()
-        if not beating.cancelled():
-            beating.result()  # it only ends by itself when it broke

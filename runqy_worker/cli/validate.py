@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runqy_worker.cli.config_arguments import DEFAULT_PATHS, no_file_hint
+from runqy_worker.cli.config_arguments import no_file_hint
+from runqy_worker.cli.parsing import DEFAULT_PATHS
 from runqy_worker.config.loading import DEFAULT_PATH, load_with_origins
 from runqy_worker.domain.errors import ConfigError
 

@@ -150,11 +150,18 @@ class Site:
             worker.end()
 
 
+def runqy_worker(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command of the program."""
+    command = [sys.executable, "-m", "runqy_worker", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **options)
+
+
 class WorkerProcess:
     """One `runqy-worker run`."""
 
     def __init__(self, config: Path, log: Path, flags: tuple[str, ...], env: dict[str, str]) -> None:
         self.log = log
+        self.config = config
         environ = {name: value for name, value in os.environ.items() if not name.startswith("RUNQY_")}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -187,6 +194,17 @@ class WorkerProcess:
         """The first log line of this action."""
         self.wait_for(lambda: self.lines(action), f"a log line {action}", seconds=seconds)
         return self.lines(action)[0]
+
+    def command(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run `runqy-worker WORDS --config ...` against it."""
+        return runqy_worker(*words, "--config", str(self.config), **options)
+
+    def status(self) -> dict[str, Any]:
+        """What it says of itself over its control socket."""
+        done = self.command("status", "--json")
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
     def signal(self, signum: signal.Signals) -> None:
         """Send it a signal."""
