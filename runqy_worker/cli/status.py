@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     one = any(value is not None for value in (args.name, args.socket, args.config, args.instance))
     if one:
         status = ask_worker(args, "status")["status"]
+        if args.name is not None:
+            _add_host_changes(status, args.name, Path(args.instances_dir))
         if args.json:
             print(json.dumps(status))
         else:
@@ -66,10 +68,10 @@ def instances(run_dir: Path, instances_dir: Path) -> list[dict[str, Any]]:
     """
     names = {path.parent.name for path in _glob(run_dir, f"*/{SOCKET}")}
     names |= {path.stem for path in _glob(instances_dir, "*.yml")}
-    return [_instance(run_dir, name) for name in sorted(names)]
+    return [_instance(run_dir, instances_dir, name) for name in sorted(names)]
 
 
-def _instance(run_dir: Path, name: str) -> dict[str, Any]:
+def _instance(run_dir: Path, instances_dir: Path, name: str) -> dict[str, Any]:
     from runqy_worker.service.control_client import ask  # noqa: PLC0415 - not for `--help`
 
     found: dict[str, Any] = {"name": name, "state": "running", "socket": None, "error": None, "status": None}
@@ -77,10 +79,17 @@ def _instance(run_dir: Path, name: str) -> dict[str, Any]:
         path = instance_socket(run_dir, name)
         found["socket"] = str(path)
         found["status"] = ask(path, "status", patience=PATIENCE)["status"]
+        _add_host_changes(found["status"], name, instances_dir)
     except ControlError as error:
         found["state"] = "stopped" if error.reason == "not_running" else error.reason
         found["error"] = str(error)
     return found
+
+
+def _add_host_changes(status: dict[str, Any], name: str, instances_dir: Path) -> None:
+    from runqy_worker.cli.host_changes import newer_than  # noqa: PLC0415 - not for `--help`
+
+    status["restart_needed"] += newer_than(status["started_at"], name, instances_dir)
 
 
 def _glob(directory: Path, pattern: str) -> list[Path]:

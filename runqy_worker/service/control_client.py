@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import socket
@@ -85,14 +86,15 @@ def _connect(path: Path, patience: float) -> socket.socket:
 
 def _answers(connection: socket.socket, path: Path, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     try:
-        connection.sendall(encode(request))
+        with contextlib.suppress(BrokenPipeError):  # it said no without having listened: that can still be read
+            connection.sendall(encode(request))
         with connection.makefile("rb") as stream:
             while line := stream.readline(LONGEST_ANSWER):
                 yield decode_answer(line)
     except TimeoutError:
         message = f"{path}: the worker does not answer: nothing came for {connection.gettimeout():g} s"
         raise ControlError(message, reason="no_answer") from None
-    except (BrokenPipeError, ConnectionResetError):
+    except ConnectionResetError:
         raise ControlError(f"{path}: the worker ended before it answered", reason="no_answer") from None
 
 

@@ -343,6 +343,9 @@ def test_instances_are_listed_with_those_that_are_stopped(site: Site) -> None:
     listed = json.loads(runqy_worker("status", "--json", *places).stdout)
     assert [(one["name"], one["state"]) for one in listed] == [("idle", "stopped"), ("jobs", "running")]
     assert json.loads(runqy_worker("status", "jobs", "--json", *places[:2]).stdout)["pid"] == worker.process.pid
+    (etc / "jobs.env").write_text("RUNQY_CONCURRENCY=2\n")
+    done = runqy_worker("status", *places)
+    assert f"jobs: restart needed: {etc}/jobs.env changed since the worker was started" in done.stdout
     done = runqy_worker("deploy", "idle", *places[:2])
     assert (done.returncode, "idle: no worker is running" in done.stderr) == (69, True)
     done = runqy_worker("deploy", "../jobs", *places[:2])
