@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Tell = Callable[[Mapping[str, Any]], None]
 
 PROGRESS = frozenset(
-    {"reload_started", "reload_finished", "reload_failed", "environment_ready", "child_ready", "bootstrap_failed"}
+    {"reload_started", "environment_ready", "child_ready", "bootstrap_failed"}
     | {"registration_failed", "registration_waiting", "config_reloaded", "config_needs_restart", "start_fell_back"}
 )
 """What those who wait for a deploy are told, beside everything that begins with `deploy_`."""

@@ -73,7 +73,7 @@ def ask_worker(args: argparse.Namespace, verb: str, **arguments: Any) -> dict[st
     try:
         return ask(socket_of(args), verb, on_progress=None if args.json else show_progress, **arguments)
     except ControlError as error:
-        if args.name is None:
+        if args.name is None or error.reason == "failed":  # then the worker itself names the queue
             raise
         raise ControlError(f"{args.name}: {error}", reason=error.reason) from None
 
