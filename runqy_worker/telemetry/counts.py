@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 
 from runqy_worker.domain.clock import SystemClock
 from runqy_worker.domain.events import Silent
+from runqy_worker.domain.histogram import Histogram
 from runqy_worker.domain.settlement import Action
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.settlement import Settlement
     from runqy_worker.domain.task import Task
 
 WEIGHT = 0.1
 """Of the newest value in a moving average."""
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+"""Seconds that the buckets of waits and durations reach up to."""
 
 # Looked up once: an enum's members cost more to reach than all else that is done per task.
-_RETRY, _ARCHIVE, _RELEASE = Action.RETRY, Action.ARCHIVE, Action.RELEASE
+_COMPLETE, _RETRY, _ARCHIVE, _RELEASE = Action.COMPLETE, Action.RETRY, Action.ARCHIVE, Action.RELEASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,59 +69,103 @@ class Totals:
         return asdict(self)
 
 
+class QueueCounts:
+    """What happened to the tasks of one queue since the start.
+
+    Attributes:
+        started: Attempts handed to a process.
+        by_action: Settlements that were accepted, indexed by `Action`.
+        lost: Outcomes dropped because the lease was someone else's.
+        repeated: Outcomes that were sent again and found written already, or the lease lost.
+        deaths: Process deaths charged to a task.
+        waits: Seconds that tasks waited before they were claimed.
+        durations: Seconds from the start of attempts until their outcome was settled; not of tasks given back.
+    """
+
+    __slots__ = ("by_action", "deaths", "durations", "lost", "repeated", "started", "waits")
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.by_action = [0] * (max(Action) + 1)  # a list: hashing an enum member is slow
+        self.lost = 0
+        self.repeated = 0
+        self.deaths = 0
+        self.waits = Histogram(BOUNDS)
+        self.durations = Histogram(BOUNDS)
+
+
 class Counts(Silent):
     """A listener that counts. One clock reading per task, nothing kept per task."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._started = 0
-        self._by_action = [0] * (max(Action) + 1)  # a list: hashing an enum member is slow
-        self._lost = 0
+        self._queues: dict[str, QueueCounts] = {}
         self._wait: float | None = None
         self._duration: float | None = None
         self._last_error: LastError | None = None
         self._wall_offset = self._clock.time() - self._clock.monotonic()
 
+    @property
+    def queues(self) -> Mapping[str, QueueCounts]:
+        """By the name of each queue that a task came from."""
+        return self._queues
+
     def task_started(self, task: Task) -> None:
         """Count it, and how long it had waited."""
-        self._started += 1
+        queue = self._queues.get(task.queue) or self._begin(task.queue)
+        queue.started += 1
         if task.pending_since > 0:
             waited = task.claimed_at + self._wall_offset - task.pending_since
             before = self._wait
             if waited < 0:  # two hosts' clocks differ
                 waited = 0.0
+            queue.waits.add(waited)
             self._wait = waited if before is None else before + WEIGHT * (waited - before)
 
     def task_settled(self, settlement: Settlement, accepted: bool) -> None:
         """Count how it ended."""
         action = settlement.action
+        task = settlement.task
+        queue = self._queues.get(task.queue) or self._begin(task.queue)
         if not accepted:
-            self._lost += 1
+            if settlement.tries > 1:
+                queue.repeated += 1
+            else:
+                queue.lost += 1
             return
-        self._by_action[action] += 1
+        queue.by_action[action] += 1
         if action is _RELEASE:
             return
-        task = settlement.task
         if task.started_at:
             took = self._clock.monotonic() - task.started_at
             before = self._duration
+            queue.durations.add(took)
             self._duration = took if before is None else before + WEIGHT * (took - before)
+        if action is _COMPLETE:
+            return
+        queue.deaths += settlement.death
         if action is _RETRY or action is _ARCHIVE:
             self._last_error = LastError(task.id, task.queue, settlement.error, self._clock.time())
 
     def totals(self) -> Totals:
         """What was counted so far."""
         self._wall_offset = self._clock.time() - self._clock.monotonic()  # follows a stepped wall clock, cheaply
-        done = self._by_action
+        queues = self._queues.values()
+        done = [sum(counts) for counts in zip(*(queue.by_action for queue in queues), strict=True)]
+        done = done or [0] * (max(Action) + 1)
         return Totals(
-            started=self._started,
+            started=sum(queue.started for queue in queues),
             completed=done[Action.COMPLETE],
             retried=done[Action.RETRY],
             archived=done[Action.ARCHIVE],
             revoked=done[Action.DISCARD],
             released=done[Action.RELEASE],
-            lost=self._lost,
+            lost=sum(queue.lost + queue.repeated for queue in queues),
             wait=self._wait,
             duration=self._duration,
             last_error=self._last_error,
         )
+
+    def _begin(self, queue: str) -> QueueCounts:
+        counts = self._queues[queue] = QueueCounts()
+        return counts
