@@ -75,6 +75,16 @@ class Beats:
         if self._figures is not None:
             self._figures.close()
 
+    def last_arrived(self) -> float | None:
+        """Unix seconds at which a beat last arrived, at the Redis where that is longest ago; None before the first."""
+        oldest = min((heart.heartbeat.last_beat for heart in self._hearts.values()), default=0.0)
+        clock = self._context.clock
+        return clock.time() - (clock.monotonic() - oldest) if oldest else None
+
+    def gpus(self) -> list[dict[str, object]]:
+        """The GPUs' figures of the last beat."""
+        return self._figures.gpus if self._figures else []
+
     async def _make_heart(self, options: RedisOptions, lanes: list[Lane]) -> Heart:
         from runqy_worker.backends.asynq.registry import AsynqRegistry  # noqa: PLC0415 - loaded while it is deployed
         from runqy_worker.telemetry.figures import Figures  # noqa: PLC0415 - likewise

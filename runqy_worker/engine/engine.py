@@ -113,6 +113,11 @@ class Engine:
         """Whether the backend does not answer now."""
         return self._outages.ongoing
 
+    @property
+    def unsettled(self) -> int:
+        """How many outcomes the backend has not taken yet."""
+        return self._flow.unsettled
+
     def silence(self) -> float:
         """Seconds since the claim loop last turned, or tried what an outage keeps it from; 0 unless it is at work."""
         return 0.0 if self._stopped or self._flow.draining else self._fetcher.silence()

@@ -76,6 +76,11 @@ class Flow:
         """Whether claimed tasks wait for a slot."""
         return bool(self._waiting)
 
+    @property
+    def unsettled(self) -> int:
+        """How many tasks have ended whose outcomes the backend has not taken yet."""
+        return len(self.held) - len(self.running) - len(self._waiting)
+
     def demand(self) -> int:
         """How many tasks to claim now: free slots, and a few to keep at hand while tasks are short."""
         if not self.claiming:

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 
 class Figures:
-    """Reads the host's figures. Made once; the load is the average since the reading before."""
+    """Reads the host's figures. Made once; the load is the average since the reading before.
+
+    Attributes:
+        gpus: What was last read of the GPUs.
+    """
 
     def __init__(self, listener: Listener | None = None, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._gpus = Gpus(listener)
+        self.gpus: list[dict[str, object]] = []
         psutil.cpu_percent()  # the first call only remembers where to count from
 
     def read(self) -> dict[str, object]:
@@ -28,11 +33,12 @@ class Figures:
         Takes about a millisecond without GPUs; with them a driver is asked, so call it in a thread.
         """
         memory = psutil.virtual_memory()
+        self.gpus = self._gpus.read()
         return {
             "cpu_percent": psutil.cpu_percent(),
             "memory_used_bytes": memory.used,
             "memory_total_bytes": memory.total,
-            "gpus": self._gpus.read(),
+            "gpus": self.gpus,
             "collected_at": int(self._clock.time()),
         }
 

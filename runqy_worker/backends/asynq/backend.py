@@ -20,6 +20,7 @@ from runqy_worker.backends.asynq.settling import Settler
 from runqy_worker.backends.asynq.standing import Standing
 from runqy_worker.backends.asynq.taking import Taker
 from runqy_worker.backends.asynq.timekeeping import learn_time
+from runqy_worker.backends.asynq.traffic import Traffic
 from runqy_worker.backends.asynq.upkeep import Upkeep
 from runqy_worker.backends.asynq.waiting import Waits
 from runqy_worker.domain.clock import SharedClock
@@ -90,6 +91,9 @@ class AsynqBackend:
         self._chores = self._link("upkeep")
         self._permanent = tuple(self._links)
         waits = [self._link(f"wait-{number}") for number in range(1, wait_connections + 1)]
+        self._waiting = Traffic()
+        for link in waits:
+            link.traffic = self._waiting
         priorities = Priorities(weights, strict=strict_priority, rng=rng)
         standing = Standing(clock, listener)
         self._settler = Settler(
@@ -161,6 +165,10 @@ class AsynqBackend:
     def queues(self) -> tuple[str, ...]:
         """The queues that are served."""
         return self._claimer.priorities.queues
+
+    def traffic(self) -> dict[str, Traffic]:
+        """What the connections have seen, by what they are for; those that wait for tasks together as `wait`."""
+        return {link.name: link.traffic for link in self._permanent} | {"wait": self._waiting}
 
     def reconfigure(self, options: RedisOptions) -> None:
         """Use these options from the next connection on; those that stand are kept."""

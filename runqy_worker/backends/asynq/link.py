@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from runqy_worker.backends.asynq.connecting import BROKEN, open_wire
 from runqy_worker.backends.asynq.errors import FAREWELL, Refusal, code_of, needs_reconnect, translate
 from runqy_worker.backends.asynq.scripts import source_of
+from runqy_worker.backends.asynq.traffic import Traffic
 from runqy_worker.domain.errors import BackendUnavailableError
 from runqy_worker.domain.events import Level, Notice
 
@@ -37,12 +38,14 @@ class Link:
         name: What it is for; shown in CLIENT LIST as `runqy-worker:<name>`.
         connected_at: `time.monotonic()` when the present connection was made; 0 while there is none.
         client_id: The present connection's number on the server; 0 while there is none.
+        traffic: What all its connections have seen.
     """
 
     def __init__(self, options: RedisOptions, name: str, *, listener: Listener) -> None:
         self.name = name
         self.connected_at = 0.0
         self.client_id = 0
+        self.traffic = Traffic()
         self._options = options
         self._listener = listener
         self._wire: Wire | None = None
@@ -112,6 +115,7 @@ class Link:
             errors = [reply for reply in replies if isinstance(reply, Refusal)]
             if not errors:
                 return replies
+            self.traffic.refusals += len(errors)
             where = self.where
             hung_up = code_of(errors[-1]) == FAREWELL
             if hung_up or any(needs_reconnect(code_of(error)) for error in errors):
@@ -162,6 +166,7 @@ class Link:
         try:
             self._wire = wire = await open_wire(self._options, self.name)
         except BROKEN as error:
+            self.traffic.failures += 1
             raise translate(error, self.where) from None
         if wire.where != self._followed and time.monotonic() < self._follow_until:
             where = wire.where
@@ -169,21 +174,25 @@ class Link:
             raise BackendUnavailableError(f"redis at {where} is not the master any more: that is at {self._followed}")
         self.connected_at = self._used_at = time.monotonic()
         self.client_id = wire.client_id
+        self.traffic.connects += 1
         self._tell("redis_connected", f"Connected to redis at {wire.where}.")
         return wire
 
     async def _exchange(self, commands: Sequence[Sequence[Arg]], limit: float | None) -> list[Any]:
         """Replies in order; what Redis refused stands among them as a `Refusal`."""
         wire = await self._ready()
+        began = time.monotonic()
         try:
             replies = await wire.exchange(commands, self._options.timeout if limit is None else limit)
         except BROKEN as error:
+            self.traffic.failures += 1
             self._drop(str(error) or "no reply in time")
             raise translate(error, wire.where) from None
         except BaseException:
             self._drop("cancelled")
             raise
-        self._used_at = time.monotonic()
+        self._used_at = ended = time.monotonic()
+        self.traffic.round_trips.add(ended - began)
         return replies
 
     def _drop(self, reason: str) -> None:
