@@ -8,6 +8,8 @@ from typing import Any
 from runqy_worker.config.fields import setting
 
 MIB = 1024 * 1024
+OFF = "off"
+"""What `health.address` says where nobody may ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +179,8 @@ class ControlConfig:
 class HealthConfig:
     """Where probes and Prometheus ask: `/livez`, `/readyz`, `/startupz`, `/metrics`."""
 
-    address: str = setting("", "`unix:PATH` or `HOST:PORT`, `off` for none; `health.sock` beside the control socket when empty.", env="RUNQY_HEALTH_ADDRESS")
-    token: str = setting("", "Token that callers must send (`Authorization: Bearer ...`); none when empty.", env="RUNQY_HEALTH_TOKEN", secret=True, credential="health-token")
+    address: str = setting("", "`unix:PATH` or `HOST:PORT` (port 0: any that is free), `off` for none; `health.sock` in the service's runtime directory, else in `worker.state_dir`, when empty.", env="RUNQY_HEALTH_ADDRESS")
+    token: str = setting("", "Token that callers of `/metrics` must send (`Authorization: Bearer ...`), and of the others to be told reasons; none when empty.", env="RUNQY_HEALTH_TOKEN", secret=True, credential="health-token")
     token_file: str = setting("", "File that holds the token.", kind="path", env="RUNQY_HEALTH_TOKEN_FILE")
 
 

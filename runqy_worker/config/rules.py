@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runqy_worker.config.addresses import is_host_port, is_socket_path, split_url
+from runqy_worker.config.addresses import is_host_port, is_socket_path, listen_address, split_url
 from runqy_worker.config.masking import MASK, quoted
+from runqy_worker.config.model import OFF
 from runqy_worker.config.units import format_duration
 from runqy_worker.domain import queues
 
@@ -167,10 +168,20 @@ def _indexes(view: View) -> Iterator[Fault]:
 
 @_rule("server.api_key")
 def _api_key_form(view: View) -> Iterator[Fault]:
-    key = view.config.server.api_key
-    if key and not (key.isascii() and key.isprintable() and key == key.strip()):
-        expected = "printable ASCII characters in one line, without spaces around them: it is sent in a header"
-        yield Fault(view.where("server.api_key"), "server.api_key", MASK, expected)
+    yield from _header_value(view, "server.api_key", view.config.server.api_key)
+
+
+@_rule("health.token")
+def _health_token_form(view: View) -> Iterator[Fault]:
+    yield from _header_value(view, "health.token", view.config.health.token)
+
+
+@_rule("health.address")
+def _health_address(view: View) -> Iterator[Fault]:
+    address = view.config.health.address
+    if address not in {"", OFF} and listen_address(address) is None:
+        expected = "unix:/absolute/path, host:port (port 0: any that is free), [IPv6 address]:port, or off"
+        yield Fault(view.where("health.address"), "health.address", quoted(address), expected)
 
 
 @_rule("worker.queue", "worker.queues")
@@ -299,6 +310,12 @@ def _named(view: View) -> list[tuple[str, str, str]]:
     for name, number in sorted(listed.items(), key=lambda pair: pair[1]):
         named.append(("worker.queues", view.where("worker.queues", number), name))
     return named
+
+
+def _header_value(view: View, key: str, text: str) -> Iterator[Fault]:
+    if text and not (text.isascii() and text.isprintable() and text == text.strip()):
+        expected = "printable ASCII characters in one line, without spaces around them: it is sent in a header"
+        yield Fault(view.where(key), key, MASK, expected)
 
 
 def _same(name: str) -> str:

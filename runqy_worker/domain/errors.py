@@ -31,6 +31,10 @@ class ExecutorStartError(RunqyError):
         self.output = output
 
 
+class ListenError(RunqyError):
+    """Nothing can be listened to at an address or path that the configuration names; that may change."""
+
+
 class DegradedError(RunqyError):
     """A process of the task code could not be kept alive, and the configuration asks to end then."""
 

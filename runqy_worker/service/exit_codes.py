@@ -12,6 +12,7 @@ from runqy_worker.domain.errors import (
     DegradedError,
     DeploymentError,
     ExecutorStartError,
+    ListenError,
     RegistrationError,
     RunqyError,
 )
@@ -32,7 +33,7 @@ class ExitCode(IntEnum):
     SOFTWARE = 70
     """A fault of this program."""
     TEMPFAIL = 75
-    """It may work later: a deploy failed, or the task code did not become ready."""
+    """It may work later: a deploy failed, the task code did not become ready, or an address is taken."""
     NOPERM = 77
     """The server or the backend refuses our key, the system a file, or the worker a command."""
     CONFIG = 78
@@ -83,6 +84,7 @@ _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (BackendAuthError, ExitCode.NOPERM),
     (BackendError, ExitCode.UNAVAILABLE),
     (ExecutorStartError, ExitCode.TEMPFAIL),
+    (ListenError, ExitCode.TEMPFAIL),
     (DegradedError, ExitCode.DEGRADED),
     (RunqyError, ExitCode.FAILURE),
     (KeyboardInterrupt, ExitCode.INTERRUPTED),
