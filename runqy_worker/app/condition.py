@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runqy_worker.domain.ports import ExecutorState
 from runqy_worker.engine.engine import EngineState
+from runqy_worker.service.probes import Standing
 from runqy_worker.service.pulse import Phase
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _SHORT_WAIT = 1.0
 
 
 class WorkerCondition:
-    """See `service.pulse.Condition`.
+    """See `service.pulse.Condition` and `service.probes.Probed`.
 
     Args:
         lanes: All of them.
@@ -47,6 +48,10 @@ class WorkerCondition:
     def is_ready(self) -> bool:
         """Whether every parent queue is ready or degraded, and at least one ready."""
         return all(lane.ready for lane in self._lanes) and not all(lane.degraded.is_set() for lane in self._lanes)
+
+    def standings(self) -> list[Standing]:
+        """How each parent queue stands."""
+        return [_standing(lane) for lane in self._lanes]
 
     def status(self) -> str:
         """`inference: running 3/4, 1,204 done, 2 failed, 0.8 ms wait, release 3f2c1ab`."""
@@ -82,6 +87,22 @@ class WorkerCondition:
             return f"{state.value} {running}"
         away = ", its backend does not answer" if engine.is_cut_off else ""
         return f"{engine.state.value} {running}{away}"
+
+
+def _standing(lane: Lane) -> Standing:
+    engine = lane.engine
+    if engine is None:
+        return Standing(lane.parent, "stopping" if lane.stopping else "starting", able=False, begun=False)
+    state = lane.health().state
+    if engine.state is not EngineState.RUNNING:
+        doing = engine.state.value
+    elif state is not ExecutorState.READY:
+        doing = state.value
+    elif engine.is_cut_off:
+        doing = "the backend does not answer"
+    else:
+        return Standing(lane.parent, engine.state.value, able=True, begun=True)
+    return Standing(lane.parent, doing, able=False, begun=True)
 
 
 def _done(totals: Totals) -> list[str]:

@@ -16,6 +16,7 @@ _LATER = (
     "runqy_worker.executors.one_shot",
     "runqy_worker.backends.asynq.backend",
     "runqy_worker.app.parts",
+    "runqy_worker.app.metrics",
 )
 
 

@@ -133,6 +133,21 @@ class Worker:
         return self._is_quiet
 
     @property
+    def clock(self) -> Clock:
+        """Time."""
+        return self._context.clock
+
+    @property
+    def state_dir(self) -> Path:
+        """Where it keeps files of its own."""
+        return self._context.state_dir
+
+    @property
+    def beats(self) -> Beats:
+        """Its heartbeats."""
+        return self._beats
+
+    @property
     def listener(self) -> Fanout:
         """Everybody who hears what happens; more can be added."""
         return self._listener

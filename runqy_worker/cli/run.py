@@ -68,7 +68,8 @@ async def serve(worker: Worker, reread: Rereading | None = None, *, instance: st
         reread: How its configuration was read.
         instance: Name of its instance.
     """
-    from runqy_worker.app.state import WatchedFiles  # noqa: PLC0415 - with the worker only
+    from runqy_worker.app.health import health_served  # noqa: PLC0415 - with the worker only
+    from runqy_worker.app.state import WatchedFiles  # noqa: PLC0415 - likewise
     from runqy_worker.cli.serving import controllable, service_manager_informed  # noqa: PLC0415 - likewise
     from runqy_worker.service.signals import SignalRouter  # noqa: PLC0415 - likewise
 
@@ -81,5 +82,9 @@ async def serve(worker: Worker, reread: Rereading | None = None, *, instance: st
         on_resume=worker.resume,
         on_reload=worker.request_reload,
     ):
-        async with controllable(worker, files, instance=instance), service_manager_informed(worker):
+        async with (
+            controllable(worker, files, instance=instance),
+            service_manager_informed(worker),
+            health_served(worker),
+        ):
             await worker.serve()

@@ -13,6 +13,7 @@ from runqy_worker.config.model import Config, RedisConfig, WorkerConfig
 from runqy_worker.domain.clock import SystemClock
 from runqy_worker.domain.ports import ExecutorHealth, ExecutorState
 from runqy_worker.engine.engine import EngineState
+from runqy_worker.service.probes import Standing
 from runqy_worker.service.pulse import Phase
 from runqy_worker.telemetry.counts import Counts
 
@@ -95,6 +96,26 @@ def test_it_is_ready_when_every_queue_is_ready_or_degraded_and_one_is_ready() ->
     assert condition(good, bad).is_ready()
     assert not condition(bad).is_ready()
     assert not condition(good, starting()).is_ready()
+
+
+@pytest.mark.parametrize(
+    ("lane", "doing"),
+    [
+        (FakeLane(engine=FakeEngine(is_cut_off=True)), "the backend does not answer"),
+        (FakeLane(engine=FakeEngine(EngineState.DRAINING, is_cut_off=True)), "draining"),
+        (FakeLane(engine=FakeEngine(EngineState.QUIET)), "quiet"),
+        (FakeLane(executor=ExecutorHealth(ExecutorState.DEGRADED)), "degraded"),
+        (FakeLane(executor=ExecutorHealth(ExecutorState.RECOVERING)), "recovering"),
+    ],
+)
+def test_a_queue_that_can_run_no_tasks_says_why(lane: FakeLane, doing: str) -> None:
+    good = Standing("inference", "running", able=True, begun=True)
+    assert condition(FakeLane(), lane).standings() == [good, Standing("inference", doing, able=False, begun=True)]
+
+
+def test_a_queue_at_its_start_was_never_ready() -> None:
+    (standing,) = condition(starting()).standings()
+    assert standing == Standing("inference", "starting", able=False, begun=False)
 
 
 def test_its_phase_follows_its_queues() -> None:
