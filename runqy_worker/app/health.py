@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runqy_worker.config.addresses import listen_address
 from runqy_worker.config.model import OFF
+from runqy_worker.config.places import runtime_dir
 from runqy_worker.domain.errors import ListenError
 from runqy_worker.domain.events import Level, Notice
 from runqy_worker.service.health import Health, listen
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from runqy_worker.app.metrics import WorkerMetrics
     from runqy_worker.app.worker import Worker
+    from runqy_worker.config.model import Config
     from runqy_worker.service.health import Listening
     from runqy_worker.service.small_http import SmallHttp
 
@@ -72,7 +73,7 @@ class _Metrics:
 
 async def _listen(worker: Worker, configured: str, environ: Mapping[str, str], http: SmallHttp) -> Listening | None:
     try:
-        listening = await listen(listen_address(configured) or _usual(worker.state_dir, environ), http)
+        listening = await listen(listen_address(configured) or _usual(worker.config, environ), http)
     except ListenError as error:
         if configured:
             raise
@@ -85,14 +86,13 @@ async def _listen(worker: Worker, configured: str, environ: Mapping[str, str], h
     return listening
 
 
-def _usual(state_dir: Path, environ: Mapping[str, str]) -> str:
-    """In the directory that the service manager made for this run, else beside the worker's other files.
+def _usual(config: Config, environ: Mapping[str, str]) -> str:
+    """Beside the control socket.
 
     Raises:
         ListenError: The directory can't be made.
     """
-    runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    directory = Path(runtime) if runtime else state_dir.absolute()
+    directory = runtime_dir(config, environ).absolute()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -138,11 +138,6 @@ class Worker:
         return self._context.clock
 
     @property
-    def state_dir(self) -> Path:
-        """Where it keeps files of its own."""
-        return self._context.state_dir
-
-    @property
     def beats(self) -> Beats:
         """Its heartbeats."""
         return self._beats

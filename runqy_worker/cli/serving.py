@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from runqy_worker.app.control import WorkerControl
 from runqy_worker.app.state import WatchedFiles, WorkerState
 from runqy_worker.config.places import control_socket
-from runqy_worker.domain.errors import ControlError
+from runqy_worker.domain.errors import ListenError
 from runqy_worker.domain.events import Level, Notice
 from runqy_worker.service.build import packaged_build
 from runqy_worker.service.control_server import ControlServer, Rights
@@ -69,9 +69,8 @@ async def controllable(
         environ: Where the service's runtime directory may be named.
 
     Raises:
-        ControlError: The socket that the configuration or the service manager chose is another worker's. Where nobody
-            chose it, the worker works without one.
-        OSError: The system refuses it there.
+        ListenError: The socket can't be made where the configuration or the service manager wants it. Where nobody
+            chose a place, the worker works without one.
     """
     state = WorkerState(worker, instance=instance, build=packaged_build(), installed=InstalledFiles(), files=files)
     control = WorkerControl(worker, state)
@@ -93,15 +92,12 @@ async def _open(server: ControlServer, worker: Worker, environ: Mapping[str, str
         if not chosen:
             path.parent.mkdir(parents=True, exist_ok=True)
         await server.open(path)
-    except (ControlError, OSError) as error:
-        if chosen and isinstance(error, ControlError):
+    except (ListenError, OSError) as error:
+        if chosen:
             raise
-        why = f"{path}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
-        message = f"`runqy-worker status`, `deploy` and the like can't reach this worker: {why}"
-        if not chosen:
-            message += "; control.socket names another place"
-        level = Level.ERROR if chosen else Level.WARNING
-        worker.listener.notice(Notice("control_unavailable", message, level, fields={"socket": str(path)}))
+        hint = "control.socket names another place"
+        message = f"`runqy-worker status`, `deploy` and the like can't reach this worker: {error}; {hint}"
+        worker.listener.notice(Notice("control_unavailable", message, Level.WARNING, fields={"socket": str(path)}))
 
 
 @contextlib.asynccontextmanager

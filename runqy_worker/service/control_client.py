@@ -18,7 +18,7 @@ from runqy_worker.service.control_protocol import (
     encode,
     versions,
 )
-from runqy_worker.service.unix_sockets import address_of
+from runqy_worker.service.unix_socket import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -64,7 +64,7 @@ def _connect(path: Path, patience: float) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(patience)
     try:
-        with address_of(path) as address:
+        with reachable(path) as address:
             connection.connect(address)
     except (FileNotFoundError, NotADirectoryError):
         error = ControlError(f"no worker is running: there is no {path}", reason="not_running")
@@ -76,8 +76,6 @@ def _connect(path: Path, patience: float) -> socket.socket:
         error = ControlError(f"{path}: the worker takes no connection within {patience:g} s", reason="no_answer")
     except OSError as cause:
         error = ControlError(f"{path}: can't be reached: {cause.strerror or cause}", reason="no_answer")
-    except ControlError as cause:
-        error = cause
     else:
         return connection
     connection.close()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runqy_worker.domain.errors import ControlError, RunqyError
 from runqy_worker.domain.events import Level, Notice
 from runqy_worker.service.control_protocol import BEAT, LONGEST_REQUEST, decode_request, encode, refusal
-from runqy_worker.service.unix_sockets import Peer, UnixListener, listen, peer_of
+from runqy_worker.service.unix_socket import Bound, Peer, bind, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from runqy_worker.domain.events import Listener
 
+KEY = "control.socket"
+"""The setting that names the path."""
 MODE = 0o660
 MOST_CONNECTIONS = 64
 MOST_PER_USER = 16
@@ -83,7 +85,7 @@ class ControlServer:
         self._rights = rights
         self._program = program
         self._listener = listener
-        self._listening: UnixListener | None = None
+        self._bound: Bound | None = None
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.Task[None]] = set()
         self._at_work: set[asyncio.Task[None]] = set()
@@ -94,12 +96,11 @@ class ControlServer:
         """Listen at `path`; its directory exists.
 
         Raises:
-            ControlError: The path is taken or too long.
-            OSError: The system refuses.
+            ListenError: The path is taken, or the system refuses.
         """
-        self._listening = listen(path, mode=MODE)
+        self._bound = bind(path, MODE, KEY)
         self._server = await asyncio.start_unix_server(
-            self._talk, sock=self._listening.socket, limit=LONGEST_REQUEST, **_KEEP_FILE
+            self._talk, sock=self._bound.socket, limit=LONGEST_REQUEST, **_KEEP_FILE
         )
 
     async def close(self) -> None:
@@ -107,8 +108,8 @@ class ControlServer:
         self._closing = True
         if self._server is not None:
             self._server.close()
-        if self._listening is not None:
-            self._listening.close()
+        if self._bound is not None:
+            self._bound.remove()
         if self._at_work:
             await asyncio.wait(self._at_work, timeout=LAST_WORDS)
         for talk in self._talks:

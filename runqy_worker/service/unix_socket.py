@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import stat
+import struct
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,21 @@ LONGEST = 107
 """Bytes of a path that a socket's address has room for."""
 BACKLOG = 64
 """Connections that may wait to be accepted."""
+_CREDENTIALS = struct.Struct("iII")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, as the kernel says."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Who is at the other end. Raises `OSError` where the system can't tell."""
+    return Peer(*_CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +122,15 @@ def _refuse_the_living(path: Path, key: str) -> None:
         raise ListenError(f"{key}: found {path}, which is no socket; expected a path where nothing is, or a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, reachable(path) as address:
         probe.setblocking(False)
+        who = "another process"
         try:
             probe.connect(address)
+            who = f"another process ({peer_of(probe).pid})"
         except (ConnectionRefusedError, FileNotFoundError):
             return
         except BlockingIOError:  # so many want to be accepted there that we would have to wait
             pass
-    raise ListenError(f"{key}: another process listens at {path}; expected a path of this worker's own")
+    raise ListenError(f"{key}: {who} listens at {path}; expected a path of this worker's own")
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -315,7 +315,7 @@ def test_a_second_worker_on_a_chosen_socket_ends_and_one_on_the_usual_place_work
     first.wait_for_line("ready")
     second = site.start(control=chosen)
     assert second.process.wait(timeout=30) == 75
-    assert f"another process ({first.process.pid}) listens there" in second.log_text()
+    assert f"another process ({first.process.pid}) listens at" in second.log_text()
     assert first.stop() == 0
     usual = site.start()
     usual.wait_for_line("ready")
