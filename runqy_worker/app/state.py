@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runqy_worker.service.control_protocol import NEWEST, OLDEST
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from runqy_worker.service.installed import InstalledFiles
 
 
-@dataclass(slots=True)
 class WatchedFiles:
     """Files that were read, and when they had changed last.
 
@@ -28,7 +26,8 @@ class WatchedFiles:
         seen: Path -> time of its last change, in nanoseconds; None for one that is not there.
     """
 
-    seen: dict[Path, int | None] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.seen: dict[Path, int | None] = {}
 
     def read(self, *paths: Path) -> None:
         """They are read about now."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import platform
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,8 @@ def build_info(source: Path | None = None) -> BuildInfo:
 
 
 def _python() -> str:
-    return f"{platform.python_implementation()} {platform.python_version()}"
+    name = {"cpython": "CPython", "pypy": "PyPy"}.get(sys.implementation.name, sys.implementation.name)
+    return f"{name} {sys.version.split(maxsplit=1)[0]}"  # what `platform` says, which costs milliseconds to load
 
 
 def _generated() -> tuple[str, str] | None:

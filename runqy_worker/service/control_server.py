@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runqy_worker.domain.errors import ControlError, RunqyError
 from runqy_worker.domain.events import Level, Notice
@@ -39,8 +38,7 @@ _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3
 """The file is removed here, after a look at whose it is by now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """Something that can be asked for.
 
     Attributes:
@@ -53,8 +51,7 @@ class Verb:
     changes: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Rights:
+class Rights(NamedTuple):
     """Who may do what. Who may connect at all is decided by the file's owner, group and mode.
 
     Attributes:
