@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from runqy_worker.domain.settlement import Settlement
     from runqy_worker.domain.task import Task
@@ -78,31 +78,47 @@ class Silent:
 
 
 class Fanout:
-    """One listener that passes each event on to several."""
+    """One listener that passes each event on to those of several that do something with it."""
 
     def __init__(self, *listeners: Listener) -> None:
-        self._listeners = list(listeners)
+        self._listeners: list[Listener] = []
+        self._started: list[Callable[[Task], None]] = []
+        self._settled: list[Callable[[Settlement, bool], None]] = []
+        self._output: list[Callable[[Task | None, str, str], None]] = []
+        for listener in listeners:
+            self.add(listener)
 
     def add(self, listener: Listener) -> None:
         """Let `listener` hear what happens from now on."""
         self._listeners.append(listener)
+        if _does(listener.task_started, Silent.task_started):
+            self._started.append(listener.task_started)
+        if _does(listener.task_settled, Silent.task_settled):
+            self._settled.append(listener.task_settled)
+        if _does(listener.task_output, Silent.task_output):
+            self._output.append(listener.task_output)
 
     def task_started(self, task: Task) -> None:
         """Pass it on."""
-        for listener in self._listeners:
-            listener.task_started(task)
+        for started in self._started:
+            started(task)
 
     def task_settled(self, settlement: Settlement, accepted: bool) -> None:
         """Pass it on."""
-        for listener in self._listeners:
-            listener.task_settled(settlement, accepted)
+        for settled in self._settled:
+            settled(settlement, accepted)
 
     def task_output(self, task: Task | None, stream: str, line: str) -> None:
         """Pass it on."""
-        for listener in self._listeners:
-            listener.task_output(task, stream, line)
+        for output in self._output:
+            output(task, stream, line)
 
     def notice(self, notice: Notice) -> None:
         """Pass it on."""
         for listener in self._listeners:
             listener.notice(notice)
+
+
+def _does(method: object, nothing: object) -> bool:
+    """Whether it is worth calling for every task: one that does nothing costs as much as another that counts."""
+    return getattr(method, "__func__", None) is not nothing
