@@ -41,4 +41,4 @@ def test_a_fanout_may_be_within_another() -> None:
 
 def test_only_those_who_do_something_with_it_are_called_for_a_task() -> None:
     fanout = Fanout(OnlyNotices(), Silent())
-    assert fanout._started == fanout._settled == fanout._output == []
+    assert [len(each) for each in (fanout._started, fanout._settled, fanout._output)] == [0, 0, 0]
