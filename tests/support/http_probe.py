@@ -48,7 +48,7 @@ class Metrics:
             for sample in family.samples
         }
 
-    def value(self, name: str, **labels: str) -> float:
+    def value(self, name: str, /, **labels: str) -> float:
         """The sample with exactly these labels."""
         return self.samples[name, frozenset(labels.items())]
 
