@@ -21,7 +21,7 @@ from runqy_worker.config.yamlfile import read_yaml
 from runqy_worker.domain.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from runqy_worker.config.model import Config
     from runqy_worker.config.values import Assignment
@@ -90,6 +90,7 @@ def load_with_origins(
     check_files: bool = True,
     partial: bool = False,
     expected_credentials: Collection[str] = (),
+    further: Callable[[Config, Report], None] | None = None,
 ) -> Loaded:
     """Load the configuration and remember where each value is from.
 
@@ -103,6 +104,7 @@ def load_with_origins(
         check_files: Read the files that hold secrets. Without, it is enough that they are named.
         partial: These files are only a part of a configuration: nothing is required.
         expected_credentials: systemd credentials that count as given although they are not here.
+        further: Looks at the settings too, good or not, and reports what else is wrong.
 
     Raises:
         ConfigError: With every problem found.
@@ -121,6 +123,8 @@ def load_with_origins(
     view = View(config, given, home=" + ".join(map(str, files)) or "configuration")
     if not report.halted:
         check(view, report, partial=partial)
+    if further is not None:
+        further(config, report)
     if report.problems:
         raise ConfigError(tuple(report.problems))
     return Loaded(
@@ -146,8 +150,17 @@ def _files(path: str | Path | None, instance: str | None, fragment: Path | None,
         if _INSTANCE.match(instance) is None:
             report.broken("--instance", f"found {quoted(instance)}, expected letters, digits and . _ : @ -")
         else:
-            overlay = (main or DEFAULT_PATH).parent / "instances" / f"{instance}.yml"
+            overlay = _overlay((main or DEFAULT_PATH).parent / "instances", instance, report)
     return tuple(file for file in (main, overlay) if file is not None)
+
+
+def _overlay(directory: Path, instance: str, report: Report) -> Path | None:
+    path = directory / f"{instance}.yml"
+    if os.path.lexists(path):
+        return path
+    known = ", ".join(sorted(other.stem for other in directory.glob("*.yml"))) or "none"
+    report.broken("--instance", f"found {quoted(instance)}, but there is no {path}; instances there: {known}")
+    return None
 
 
 def _merge(layers: list[dict[str, Assignment]]) -> dict[str, Assignment]:

@@ -54,10 +54,8 @@ class LocalRegistrar:
         queues_file = read_queues_file(path, self._environ)
         found = queues_file.find(queue)
         if found is None:
-            known = ", ".join(
-                name for item in queues_file.queues.values() for name in (item.name, *(q.name for q in item.sub_queues))
-            )
-            raise ConfigError((f"{path}: queue {queue!r} is not defined, expected one of: {known}",))
+            message = f"{path}: queue {queue!r} is not defined, expected one of: {queues_file.known}"
+            raise ConfigError((message,))
         definition, served = found
         registration = Registration(
             redis=_redis(self._config.redis),

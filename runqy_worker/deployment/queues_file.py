@@ -69,6 +69,13 @@ class QueuesFile:
     queues: Mapping[str, QueueDefinition]
     remarks: tuple[str, ...] = ()
 
+    @property
+    def known(self) -> str:
+        """Every parent and sub-queue, with commas."""
+        return ", ".join(
+            name for item in self.queues.values() for name in (item.name, *(q.name for q in item.sub_queues))
+        )
+
     def find(self, queue: str) -> tuple[QueueDefinition, tuple[QueueAnswer, ...]] | None:
         """The definition for a parent or one of its sub-queues, with the queues to serve; None when unknown."""
         definition = self.queues.get(queues.parent_of(queue))

@@ -297,7 +297,7 @@ def test_a_directory_is_no_file(desk: Desk, enough: dict[str, str]) -> None:
 
 def test_a_named_instance_without_a_fragment_is_an_error(desk: Desk, enough: dict[str, str]) -> None:
     assert desk.problems("", enough, instance="gpu") == [
-        "instances/gpu.yml: cannot be read: No such file or directory; expected a YAML file"
+        '--instance: found "gpu", but there is no instances/gpu.yml; instances there: none'
     ]
 
 
