@@ -46,6 +46,7 @@ COMMANDS = {
         Command("enqueue", "enqueue", "add tasks to a queue"),
         Command("queue", "queue", "look at queues, pause and resume them"),
         Command("task", "task", "look at tasks, run, archive, delete or cancel them"),
+        Command("instance", "instance", "add, list and remove this host's instances"),
         Command("version", "version", "say which build this is"),
     )
 }
