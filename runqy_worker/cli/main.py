@@ -47,6 +47,7 @@ COMMANDS = {
         Command("queue", "queue", "look at queues, pause and resume them"),
         Command("task", "task", "look at tasks, run, archive, delete or cancel them"),
         Command("instance", "instance", "add, list and remove this host's instances"),
+        Command("doctor", "doctor", "look for what is wrong on this host, and say what to do about it"),
         Command("version", "version", "say which build this is"),
     )
 }
