@@ -38,7 +38,9 @@ class _Setup:
 _setups: dict[logging.Logger, _Setup] = {}
 
 
-def configure_logging(log: LogConfig, *, stream: TextIO | None = None) -> logging.Logger:
+def configure_logging(
+    log: LogConfig, *, stream: TextIO | None = None, handler: logging.Handler | None = None
+) -> logging.Logger:
     """Make the logger `runqy_worker` write to `stream` as configured, and return it.
 
     What other libraries log (from WARNING) takes the same form, unless the root logger already has a handler.
@@ -47,10 +49,12 @@ def configure_logging(log: LogConfig, *, stream: TextIO | None = None) -> loggin
     Args:
         log: Level and format.
         stream: Where lines go; stderr when None.
+        handler: Takes the lines instead.
     """
     logger = logging.getLogger(LOGGER_NAME)
     root = logging.getLogger()
-    handler = make_handler(log.format, sys.stderr if stream is None else stream)
+    if handler is None:
+        handler = make_handler(log.format, sys.stderr if stream is None else stream)
     former = _setups.get(logger)
     if former is None:
         _setups[logger] = _Setup(handler, 1, (logger.level, logger.propagate))
