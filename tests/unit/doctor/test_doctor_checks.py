@@ -179,7 +179,7 @@ async def test_the_disk_is_judged_by_what_it_says(
     level: Level,
     expected: str,
 ) -> None:
-    monkeypatch.setattr(disk.os, "statvfs", lambda _path: said)
+    monkeypatch.setattr("runqy_worker.doctor.checks.disk.os.statvfs", lambda _path: said)
     assert expected in texts(await disk.look(subject()), level)[0]
 
 
