@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runqy_worker.deployment.local import LocalRegistrar
@@ -14,7 +15,6 @@ from runqy_worker.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from runqy_worker.config.loading import Loaded
     from runqy_worker.config.model import Config
@@ -72,6 +72,13 @@ class Subject:
         if self.loaded is None:
             raise RuntimeError("there is no configuration that can be used")
         return self.loaded.config
+
+    def path(self, text: str) -> Path:
+        """A path of the configuration; a relative one starts where the worker does."""
+        if self.places is None:
+            return Path(text).absolute()
+        told = self.unit.get("WorkingDirectory") if self.unit else ""
+        return (Path(told.lstrip("!-")) if told else self.places.state) / text
 
     @property
     def validating(self) -> str:

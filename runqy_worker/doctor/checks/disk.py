@@ -21,7 +21,7 @@ FEW_INODES = 20_000
 
 async def look(subject: Subject) -> list[Finding]:
     """`deployment.dir`, or where it will be made."""
-    path = _existing(Path(subject.config.deployment.dir))
+    path = _existing(subject.path(subject.config.deployment.dir))
     status = os.statvfs(path)
     found = [*_room(path, status), *_mount(path, status, subject)]
     if found:
@@ -30,8 +30,7 @@ async def look(subject: Subject) -> list[Finding]:
 
 
 def _existing(wanted: Path) -> Path:
-    path = wanted.absolute()
-    return next(each for each in (path, *path.parents) if each.exists())
+    return next(each for each in (wanted, *wanted.parents) if each.exists())
 
 
 def _room(path: Path, status: os.statvfs_result) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ async def look(subject: Subject) -> list[Finding]:
 def _records(subject: Subject) -> Iterator[Finding]:
     """The file's name begins with the worker's process id."""
     config = subject.config
-    directory = Path(config.worker.state_dir or Path(config.deployment.dir) / ".runqy")
+    directory = subject.path(config.worker.state_dir or str(Path(config.deployment.dir, ".runqy")))
     try:
         files = list(directory.glob(_RECORDS))
     except OSError:  # not ours to look into

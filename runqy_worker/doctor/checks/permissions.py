@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runqy_worker.doctor.account import EXECUTE, READ, WRITE
@@ -12,6 +11,7 @@ from runqy_worker.doctor.finding import Finding, ok, problem, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from runqy_worker.doctor.subject import Subject
 
@@ -61,7 +61,7 @@ def _directories(subject: Subject) -> Iterator[Finding]:
     for key, text in (("deployment.dir", config.deployment.dir), ("worker.state_dir", config.worker.state_dir)):
         if not text:
             continue
-        path = Path(text).absolute()
+        path = subject.path(text)
         if path.is_dir():
             if not account.may(path, WRITE | EXECUTE):
                 advice = f"chown -R {account.name} {path}"

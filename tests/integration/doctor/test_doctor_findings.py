@@ -79,7 +79,7 @@ def test_a_check_that_gets_no_answer_is_told_and_the_others_go_on(clinic: Clinic
     clinic.control.faults.append(Fault(delay=20, times=None))
     found = clinic.diagnose("--timeout", "1s")
     assert found.of("server", "warning")[0].startswith("no answer within 1 s")
-    assert found.of("interpreter", "ok")
+    assert found.of("configuration", "ok")
 
 
 def test_a_queue_that_the_server_does_not_know(clinic: Clinic) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from runqy_worker.doctor.finding import Finding, Level, ok
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from runqy_worker.doctor.subject import Subject
 
@@ -216,6 +216,13 @@ async def test_records_of_a_worker_that_is_gone_and_files_of_no_instance(
     assert len(found) == 2
     assert "whose worker, 4194305, is gone" in found[0]
     assert "old.env belongs to no instance" in found[1]
+
+
+def test_relative_paths_start_where_the_unit_does(subject: Callable[..., Subject], tmp_path: Path) -> None:
+    assert subject().path("x") == Path.cwd() / "x"
+    assert subject(unit=RUNNING).path("x") == tmp_path / "var/lib/runqy-worker/inference/x"
+    assert subject(unit=RUNNING | {"WorkingDirectory": "!/srv/w"}).path("x") == Path("/srv/w/x")
+    assert subject(unit=RUNNING).path("/x") == Path("/x")
 
 
 def test_clocks_that_differ_by_more_than_the_answer_took() -> None:
