@@ -39,6 +39,20 @@ def _add_choice(parser: argparse.ArgumentParser, flag: str, metavar: str, text: 
     parser.add_argument(flag, metavar=metavar, choices=choices, help=f"{text}: {', '.join(choices)}")
 
 
+def add_credential_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for credentials that are not here, to a command that only looks."""
+    from runqy_worker.service.instances.places import CREDENTIALS  # noqa: PLC0415 - with such commands only
+
+    parser.add_argument(
+        "--credential",
+        action="append",
+        default=[],
+        choices=CREDENTIALS,
+        metavar="NAME",
+        help=f"a systemd credential that the unit will provide (repeatable): {', '.join(CREDENTIALS)}",
+    )
+
+
 def no_file_hint(path: str | Path | None) -> tuple[str, ...]:
     """What to say beside problems, a line or none: that there was no file, when none was named and none is there."""
     from runqy_worker.config.loading import default_path  # noqa: PLC0415 - yaml is not for `--help`

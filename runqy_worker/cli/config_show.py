@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runqy_worker.cli.config_arguments import no_file_hint
+from runqy_worker.cli.config_arguments import add_credential_argument, no_file_hint
 from runqy_worker.cli.parsing import DEFAULT_PATHS, add_verb, add_verbs
 from runqy_worker.config.catalog import SECTIONS, SETTINGS, value_of
 from runqy_worker.config.interpolation import escape
@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--instance", metavar="NAME", help="overlay instances/NAME.yml beside the configuration file")
     show.add_argument("--origin", action="store_true", help="say where each value came from")
     show.add_argument("--json", action="store_true", help="print JSON: durations in seconds, sizes in bytes")
+    add_credential_argument(show)
     show.add_argument("--allow-unknown", action="store_true", help="only warn of unknown keys and variables")
     show.set_defaults(run=run)
 
@@ -42,7 +43,11 @@ def run(args: argparse.Namespace) -> int:
     """Print the settings and return the exit status: 0, or 78 for a configuration that can't be used."""
     try:
         loaded = load_with_origins(
-            args.config, instance=args.instance, allow_unknown=args.allow_unknown, check_files=False
+            args.config,
+            instance=args.instance,
+            allow_unknown=args.allow_unknown,
+            check_files=False,
+            expected_credentials=args.credential,
         )
     except ConfigError as error:
         print(*error.problems, *no_file_hint(args.config), sep="\n", file=sys.stderr)

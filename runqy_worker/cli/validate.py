@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runqy_worker.cli.config_arguments import no_file_hint
+from runqy_worker.cli.config_arguments import add_credential_argument, no_file_hint
 from runqy_worker.cli.parsing import DEFAULT_PATHS
 from runqy_worker.config.loading import load_with_origins
 from runqy_worker.deployment.queues_check import check_queues_file
 from runqy_worker.domain.errors import ConfigError
-from runqy_worker.service.instances.places import CREDENTIALS
 
 if TYPE_CHECKING:
     import argparse
@@ -39,14 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--instance", metavar="NAME", help="lay instances/NAME.yml over it, which is beside it and must be there"
     )
     overlay.add_argument("--fragment", type=Path, metavar="FILE", help="lay this file over it instead")
-    parser.add_argument(
-        "--credential",
-        action="append",
-        default=[],
-        choices=CREDENTIALS,
-        metavar="NAME",
-        help=f"a systemd credential that the unit will provide (repeatable): {', '.join(CREDENTIALS)}",
-    )
+    add_credential_argument(parser)
     parser.add_argument(
         "--partial", action="store_true", help="the file is completed elsewhere: check it, but require nothing"
     )

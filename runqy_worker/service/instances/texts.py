@@ -30,7 +30,7 @@ _SETTINGS = """\
 # The worker instance {name}: what differs from {main}.
 # Made by `runqy-worker instance add`; edit it as you like.
 #
-# What is in force:  runqy-worker config show --origin --instance {name}
+# What is in force:  runqy-worker config show --origin --instance {name}{credentials}
 # Check an edit:     runqy-worker validate --instance {name}{credentials}
 # Use it:            systemctl restart {unit}     (running tasks may end first)
 {secrets}

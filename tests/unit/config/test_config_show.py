@@ -116,3 +116,16 @@ def test_warnings_go_to_stderr(desk: Desk, capsys: pytest.CaptureFixture[str]) -
     desk.write(EVERYTHING + "old: {}\n")
     assert show("--allow-unknown") == 0
     assert "warning: config.yml:7: the section old is not known" in capsys.readouterr().err
+
+
+def test_an_instance_that_is_not_there_is_an_error(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.write(EVERYTHING)
+    assert show("--config", str(desk.main), "--instance", "nope") == 78
+    assert f"there is no {desk.root}/instances/nope.yml; instances there: none" in capsys.readouterr().err
+
+
+def test_a_credential_of_the_unit_can_be_promised(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.write("server: {url: 'http://localhost:8081'}\nworker: {queue: a}\n")
+    assert show("--config", str(desk.main)) == 78
+    assert show("--config", str(desk.main), "--origin", "--credential", "api-key") == 0
+    assert 'api_key: "********"  # credential api-key' in capsys.readouterr().out
