@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runqy_worker.cli import values
-from runqy_worker.cli.config_arguments import DEFAULT_PATHS
+from runqy_worker.cli.parsing import DEFAULT_PATHS
 from runqy_worker.service.exit_codes import ExitCode
 
 if TYPE_CHECKING:
