@@ -25,7 +25,9 @@ RETRY_PAUSE = 10.0
 """Seconds until a forker that ended is started again."""
 END_PATIENCE = 1.0
 """Seconds that it gets to end by itself."""
-_PROGRAM = Path(__file__).with_name("forker_process.py")
+_NAME = "forker_process"
+_PROGRAM = os.open(Path(__file__).with_name(f"{_NAME}.py"), os.O_RDONLY | os.O_CLOEXEC)
+"""Kept open: an upgrade may put another in its place, which speaks another language."""
 _CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
 """Numbers of the system call, by machine; elsewhere there is no forker."""
 _ANSWER = struct.Struct("ii")
@@ -68,12 +70,12 @@ class Forker:
         arguments = [str(theirs.fileno()), str(os.getpid()), str(self._clone)]
         try:
             process = subprocess.Popen(
-                [sys.executable, "-IS", str(_PROGRAM), *arguments],
+                [sys.executable, "-IS", f"/dev/fd/{_PROGRAM}", _NAME, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 cwd="/",
                 env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-                pass_fds=[theirs.fileno()],
+                pass_fds=[_PROGRAM, theirs.fileno()],
                 start_new_session=True,
             )
         except (OSError, subprocess.SubprocessError) as error:

@@ -4,7 +4,8 @@ Forking the daemon would copy the page tables of all its memory, and hold up its
 small. What it makes is a child of the daemon all the same (CLONE_PARENT): the daemon waits for it, the kernel kills it
 with the daemon, and nothing happens to it when this process ends.
 
-Arguments: the descriptor of a SOCK_STREAM socket, the daemon's process id, the number of the system call `clone`.
+Arguments: a name, for those who list processes, the descriptor of a SOCK_STREAM socket, the daemon's process id, the
+number of the system call `clone`.
 A request is one byte, and with it the descriptors of a job (see `forker.encode_job`), stdin, stdout and stderr. An
 answer is two ints: the new process's id, and an error number, 0 if the program was started. An answer of two zeros
 comes first, and says that requests are taken.
@@ -111,7 +112,8 @@ def _heard(complaints: int) -> int:
 
 def main() -> None:
     """Prepare once what every new process inherits."""
-    descriptor, daemon, clone = (int(argument) for argument in sys.argv[1:])
+    os.close(int(sys.argv[0].rpartition("/")[2]))  # this program's text, from which it was started
+    descriptor, daemon, clone = (int(argument) for argument in sys.argv[2:])
     os.set_inheritable(descriptor, False)
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by the interpreter

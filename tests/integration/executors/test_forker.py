@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -287,3 +289,36 @@ async def test_one_shot_start_that_fails_later_says_why(stage: Stage) -> None:
     await recorder.until(lambda: executor.health().last_crash)
     assert "cannot start '/no/such/program'" in executor.health().last_crash
     assert "No such file or directory" in executor.health().last_crash
+
+
+REPLACED = """
+import asyncio, pathlib
+from runqy_worker.domain.clock import SystemClock
+from runqy_worker.domain.events import Silent
+from runqy_worker.executors import forker
+from runqy_worker.executors.notices import LimitedNotices
+
+async def main():
+    program = pathlib.Path("runqy_worker/executors/forker_process.py").resolve(strict=True)
+    assert program.parent == pathlib.Path(forker.__file__).parent, "another copy was imported"
+    program.unlink()
+    program.write_text("raise SystemExit('of another version')")
+    small = forker.Forker(LimitedNotices(Silent(), SystemClock()))
+    small.begin()
+    for _ in range(1000):
+        if small._ready:
+            print("ready")
+            break
+        await asyncio.sleep(0.01)
+    await small.close()
+
+asyncio.run(main())
+"""
+
+
+def test_it_is_started_as_it_was_when_the_daemon_was_although_an_upgrade_replaced_it(tmp_path: Path) -> None:
+    package = Path(forker.__file__).parents[1]
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-c", REPLACED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "ready\n", done.stderr

@@ -95,6 +95,9 @@ class FakeLink:
     async def call(self, *command: Arg) -> Any:
         return (await self.pipeline([command]))[0]
 
+    async def ask(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
+        return await self.pipeline(commands, keep_errors=True)
+
     async def pipeline(self, commands: Sequence[Sequence[Arg]], **_options: Any) -> list[Any]:
         if self.server.down:
             raise BackendUnavailableError("away")
