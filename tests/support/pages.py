@@ -14,7 +14,7 @@ REFERENCE = re.compile(r"`(tests/\S+\.py)::(test_\w+)`")
 
 def table(page: str, heading: str) -> list[list[str]]:
     """The cells of the rows of the first table below a heading, without its head."""
-    lines = page.partition(f"\n{heading}\n")[2].splitlines()
+    lines = f"\n{page}".partition(f"\n{heading}\n")[2].splitlines()
     section = next((number for number, line in enumerate(lines) if line.startswith("## ")), len(lines))
     rows = [line for line in lines[:section] if line.startswith("|")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row.strip("|"))] for row in rows[2:]]
