@@ -9,7 +9,7 @@ JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit chaos lint format bench bench-quick bench-check bench-fleet docs lock wheel clean
+.PHONY: help demo test test-host unit chaos lint format bench bench-quick bench-check bench-fleet docs lock wheel clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -42,6 +42,10 @@ demo: $(VENV)/.runtime  ## Run the whole thing once: Redis, control server, work
 
 test: $(VENV)/.tests $(VENV)/.go lint  ## Lint, type-check and test everything that needs no booted host
 	$(PYTEST)
+
+test-host: $(VENV)/.tests  ## Test units and packages on booted Debian 12 and 13; needs root, systemd-container and mmdebstrap
+	PYTHONPATH=tests $(BIN)/python -m host.needs
+	$(BIN)/python -m pytest tests/host --numprocesses 2 --dist loadgroup
 
 unit: $(VENV)/.tests  ## Only the quick tests
 	$(BIN)/python -m pytest tests/unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +10,9 @@ from support.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
+HOST = Path(__file__).parent / "host"
 LONGEST_BUILD = 600
 """Seconds, on a machine that is busy with other tests."""
 
@@ -21,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("chaos")
     group.addoption("--chaos-long", action="store_true", help="run the long forms of tests/chaos")
     group.addoption("--chaos-seed", type=int, default=1, help="what the random choices of tests/chaos begin with")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """tests/host boots machines, so it is looked at only where it is named: `make test-host`."""
+    named = ((config.invocation_params.dir / arg.split("::")[0]).resolve() for arg in config.args)
+    return True if collection_path == HOST and not any(path.is_relative_to(HOST) for path in named) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 1024 * 1024
 """What systemd allows for a unit's credentials; a longer file is no secret but a mistake."""
+_ENCRYPTED = ".encrypted"
+"""A unit can't load one credential from two places, so that from the encrypted store has this behind its name."""
 
 
 class SecretFileError(RunqyError):
@@ -41,7 +43,8 @@ def read_credentials(
     present = _names(directory, report) if directory else frozenset()
     layer: dict[str, Assignment] = {}
     names = {entry.setting.credential: entry for entry in SETTINGS.values() if entry.setting.credential}
-    for name, entry in names.items():
+    for plain, entry in names.items():
+        name = plain + _ENCRYPTED if plain + _ENCRYPTED in present else plain
         origin = f"credential {name}"
         path = Path(directory, name)
         if name not in present:
@@ -56,7 +59,7 @@ def read_credentials(
                 layer[entry.key] = Assignment(read_secret(path), origin)
             except SecretFileError as error:
                 report.wrong(origin, entry.key, f"a credential which {error}", "a text in one line")
-    for name in sorted(present - names.keys()):
+    for name in sorted({name.removesuffix(_ENCRYPTED) for name in present} - names.keys()):
         if meant := nearest(name.replace("-", "_"), [known.replace("-", "_") for known in names], 0.8):
             report.warn(f"credential {name}", f"is not used; did you mean {meant.replace('_', '-')}?")
     return layer

@@ -44,6 +44,15 @@ def test_a_credential_gives_a_secret(desk: Desk, no_key: dict[str, str], name: s
     assert loaded.origins[key] == f"credential {name}"
 
 
+def test_a_credential_from_the_encrypted_store_wins_over_the_plain_one(desk: Desk, no_key: dict[str, str]) -> None:
+    desk.write("plain", "credentials/api-key")
+    path = desk.write("sealed", "credentials/api-key.encrypted")
+    loaded = desk.load(environ={**no_key, "CREDENTIALS_DIRECTORY": str(path.parent)})
+    assert loaded.config.server.api_key == "sealed"
+    assert loaded.origins["server.api_key"] == "credential api-key.encrypted"
+    assert loaded.warnings == ()
+
+
 @pytest.mark.parametrize(("name", "key"), [("ssh-key", "git.ssh_key"), ("known-hosts", "git.known_hosts")])
 def test_a_credential_gives_a_path(desk: Desk, enough: dict[str, str], name: str, key: str) -> None:
     path = desk.write("anything", f"credentials/{name}")

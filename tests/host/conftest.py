@@ -1,0 +1,73 @@
+"""One booted machine per suite, with the worker installed, that all tests share; each test cleans up after itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.tools import missing as tool_missing
+
+from host.installing import install_from_wheels, install_uv
+from host.machine import Machine
+from host.needs import missing
+from host.rootfs import SUITES, rootfs
+from host.site import HostSite
+from host.wheels import dependencies, own_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST = 600
+"""Seconds that one test may take; the first also boots the machine, and may have to make its root file system."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one suite run one after another, in one process, so that they share the machine."""
+    for item in items:
+        if "/host/" not in str(item.path):
+            continue
+        item.add_marker(pytest.mark.timeout(LONGEST), append=False)
+        suite = getattr(item, "callspec", None) and item.callspec.params.get("suite")  # type: ignore[attr-defined]
+        item.add_marker(pytest.mark.xdist_group(str(suite or "none")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _host_can_boot_machines() -> None:
+    if reasons := missing():
+        tool_missing("; ".join(reasons))
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    """The Debian release; every test that asks for a machine runs on each."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def machine(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Booted, without the worker."""
+    log = tmp_path_factory.mktemp(f"machine-{suite}") / "console.log"
+    with Machine(rootfs(suite), log) as machine:
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def installed(machine: Machine, suite: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """The machine with the worker in it. To test a package, install that here instead."""
+    own = own_wheel(tmp_path_factory.mktemp("wheel"))
+    install_from_wheels(machine, suite, own, dependencies(suite))
+    install_uv(machine)
+    return machine
+
+
+@pytest.fixture(scope="session")
+def shared_site(installed: Machine) -> HostSite:
+    """Redis and the rest, for all tests on a machine."""
+    return HostSite(installed)
+
+
+@pytest.fixture
+def site(shared_site: HostSite) -> Iterator[HostSite]:
+    """The same, with nothing of this test left in it afterwards."""
+    yield shared_site
+    shared_site.clean()
