@@ -80,7 +80,7 @@ class HostSite:
         self,
         files: Mapping[str, str] | None = None,
         *,
-        deployment: Mapping[str, Any] | None = None,
+        git_url: str = "",
         drop_ins: Mapping[str, str] | None = None,
         **sections: Mapping[str, Any],
     ) -> Instance:
@@ -88,13 +88,13 @@ class HostSite:
 
         Args:
             files: Of its repository; task code that answers with its payload by default.
-            deployment: Changes of the queue's deployment, such as `git_url`.
+            git_url: Where its code comes from, with `{name}` for its name; the repository as a file:// URL by default.
             drop_ins: File name -> text, for this instance.
             sections: Changes of its configuration.
         """
         name = f"site{next(self._numbers)}"
         self.repository(name, files or {"main.py": ECHO})
-        self.machine.write(f"/etc/runqy-worker/queues/{name}.yml", _queues(name, deployment or {}))
+        self.machine.write(f"/etc/runqy-worker/queues/{name}.yml", _queues(name, git_url))
         settings: dict[str, dict[str, Any]] = {
             "worker": {"queue": name, "shutdown_timeout": "30s"},
             "redis": {"addr": REDIS},
@@ -158,15 +158,14 @@ class HostSite:
         return AsynqClient(RedisOptions(addr=f"{self.machine.root}{_SOCKET}"))
 
 
-def _queues(name: str, deployment: Mapping[str, Any]) -> str:
+def _queues(name: str, git_url: str) -> str:
     about = {
-        "git_url": f"file:///srv/git/{name}",
+        "git_url": (git_url or "file:///srv/git/{name}").format(name=name),
         "branch": "main",
         "startup_cmd": "python main.py",
         "mode": "long_running",
         "startup_timeout_secs": 60,
         "redis_storage": True,
-        **deployment,
     }
     queue = {"sub_queues": [{"name": "default", "priority": 1}], "deployment": about}
     return yaml.safe_dump({"queues": {name: queue}})

@@ -16,7 +16,7 @@ RUNTIME = (
     *("sdnotify", "urllib3"),
 )
 PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
-_BLOCK = re.compile(r"^(?P<name>[a-z0-9-]+)==.*(?:\\\n    --hash=.*)+", re.MULTILINE)
+_BLOCK = re.compile(r"^(?P<name>[a-z0-9-]+)==[^\\\n]*(?:\\\n    --hash=[^\\\n]*)+", re.MULTILINE)
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 _KEY_LENGTH = 12
 
@@ -24,7 +24,8 @@ _KEY_LENGTH = 12
 def dependencies(suite: str) -> Path:
     """A directory of wheels for the suite's Python."""
     pinned = (ROOT / "requirements" / "runtime.txt").read_text()
-    wanted = "\n".join(found[0] for found in _BLOCK.finditer(pinned) if found["name"] in RUNTIME) + "\n"
+    blocks = {found["name"]: found[0] for found in _BLOCK.finditer(pinned)}
+    wanted = "\n".join(blocks[name] for name in RUNTIME) + "\n"
     key = hashlib.sha256(f"{suite}\n{wanted}".encode()).hexdigest()[:_KEY_LENGTH]
     path = BUILD / "wheels" / f"{suite}-{key}"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -89,8 +89,9 @@ class GitRequest:
 class GitHTTP:
     """Repositories below a directory over http(s), by git's own backend, for who has the token."""
 
-    def __init__(self, root: Path, *, token: str = "", tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, root: Path, *, token: str = "", tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.root = root
+        self.port = port
         self.token = token
         self.tls = tls
         self.requests: list[GitRequest] = []
@@ -182,7 +183,7 @@ class GitHTTP:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         if self.tls is not None:
             self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
