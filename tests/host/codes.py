@@ -36,10 +36,11 @@ def work(payload):
 """)
 
 TALKS = serving("""\
-import sys
+import sys, time
 def work(payload):
     print("hello from the task", flush=True)
     print("trouble in the task", file=sys.stderr, flush=True)
+    time.sleep(0.2)  # both pipes are read by then
     if payload == "fail":
         raise ValueError("as asked")
     return payload

@@ -100,7 +100,6 @@ class HostSite:
             "redis": {"addr": REDIS},
             "local": {"queues_file": f"/etc/runqy-worker/queues/{name}.yml"},
             "bootstrap": {"retry_delay": "200ms"},
-            "deployment": {"installer": "venv"},
         }
         for section, values in sections.items():
             settings.setdefault(section, {}).update(values)

@@ -71,7 +71,7 @@ def test_a_token_from_the_encrypted_store(site: HostSite, servers: Servers) -> N
     instance = _instance(site, "cpu", "venv", git_url=f"{HTTPS}/{{name}}")
     site.machine.run(
         *("systemd-creds", "encrypt", "--with-key=host", "--name=git-token.encrypted", "-"),
-        f"/etc/credstore.encrypted/runqy-worker.{instance.name}.git-token",
+        f"/etc/credstore.encrypted/runqy-worker.{instance.name}.git-token.encrypted",
         input=TOKEN,
     )
     _deploys_and_works(instance)

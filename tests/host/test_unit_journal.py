@@ -41,7 +41,7 @@ def test_events_are_found_by_their_message_id_and_have_priorities(site: HostSite
     (task,) = instance.enqueue("fail", max_retry=0)
     assert site.finished(task, instance.queue).state == "archived"
     instance.stop()
-    for action in ("worker_started", "ready", "drain_started", "worker_stopped"):
+    for action in ("worker_started", "ready", "worker_stopped"):
         assert [entry["RUNQY_ACTION"] for entry in instance.entries(f"MESSAGE_ID={MESSAGE_IDS[action]}")] == [action]
     (archived,) = instance.entries(f"MESSAGE_ID={MESSAGE_IDS['task_archived']}")
     assert archived["RUNQY_TASK_ID"] == task
