@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.tools import missing as tool_missing
-
 from host.installing import install_from_wheels, install_uv
 from host.machine import Machine
 from host.needs import missing
 from host.rootfs import SUITES, rootfs
 from host.site import HostSite
 from host.wheels import dependencies, own_wheel
+from support.tools import missing as tool_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

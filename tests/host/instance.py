@@ -114,9 +114,10 @@ class Instance:
 
     def remove(self) -> None:
         """Take its files away."""
+        etc = "/etc/runqy-worker"
+        stores = " ".join(f"/etc/{store}/runqy-worker.{self.name}.*" for store in ("credstore", "credstore.encrypted"))
+        places = " ".join(f"{root}/runqy-worker/{self.name}" for root in ("/var/lib", "/var/cache", "/var/log"))
         self._machine.sh(
-            f"rm -rf {self._drop_ins} /etc/runqy-worker/instances/{self.name}.* /etc/runqy-worker/queues/{self.name}.yml "
-            f"/etc/credstore/runqy-worker.{self.name}.* /etc/credstore.encrypted/runqy-worker.{self.name}.* "
-            f"/srv/git/{self.name} /etc/systemd/system/runqy-worker.target.wants/{self.unit} "
-            f"/var/lib/runqy-worker/{self.name} /var/cache/runqy-worker/{self.name} /var/log/runqy-worker/{self.name}"
+            f"rm -rf {self._drop_ins} /etc/systemd/system/runqy-worker.target.wants/{self.unit} "
+            f"{etc}/instances/{self.name}.* {etc}/queues/{self.name}.yml {stores} {places} /srv/git/{self.name}"
         )

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
-
 from host.needs import cgroups
 
 if TYPE_CHECKING:

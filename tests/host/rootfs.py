@@ -20,12 +20,13 @@ PACKAGES = (
     *("openssl", "ca-certificates", "redis-server", "bash-completion", "logrotate"),
 )
 _MASKED = ("redis-server.service", "ssh.service", "ssh.socket", "apt-daily.timer", "apt-daily-upgrade.timer")
+_FILES = {"etc/hostname": "machine", "etc/hosts": "127.0.0.1 localhost machine"}
 _KEY_LENGTH = 12
 
 
 def rootfs(suite: str) -> Path:
     """The root file system of a suite; made now, which takes about a minute, unless it is there."""
-    recipe = "\n".join((suite, *PACKAGES, *_MASKED))
+    recipe = "\n".join((suite, *PACKAGES, *_MASKED, *_FILES, *_FILES.values()))
     key = hashlib.sha256(recipe.encode()).hexdigest()[:_KEY_LENGTH]
     path = BUILD / "rootfs" / f"{suite}-{key}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,7 @@ def _make(suite: str, path: Path) -> None:
         [
             *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
             f'--customize-hook=systemctl --root "$1" mask {" ".join(_MASKED)}',
-            '--customize-hook=echo machine >"$1/etc/hostname"',
+            *(f'--customize-hook=echo "{text}" >"$1/{file}"' for file, text in _FILES.items()),
             *(suite, str(new)),
         ],
         capture_output=True,

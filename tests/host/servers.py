@@ -41,8 +41,10 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as wheel:
             wheel.write(built, "compiled" + suffix)
             wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: compiled\\nVersion: 1.0\\n")
-            wheel.writestr(info + "WHEEL", f"Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: false\\nTag: {tag}\\n")
-            wheel.writestr(info + "RECORD", f"compiled{suffix},,\\n{info}METADATA,,\\n{info}WHEEL,,\\n{info}RECORD,,\\n")
+            about = f"Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: false\\nTag: {tag}\\n"
+            wheel.writestr(info + "WHEEL", about)
+            names = ("compiled" + suffix, info + "METADATA", info + "WHEEL", info + "RECORD")
+            wheel.writestr(info + "RECORD", "".join(name + ",,\\n" for name in names))
     return name
 """
 _PROJECT = """\

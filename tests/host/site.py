@@ -8,8 +8,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import yaml
-
 from host.instance import Instance
+
 from runqy_worker.backends.asynq.client import AsynqClient
 from runqy_worker.backends.asynq.options import RedisOptions
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from host.machine import Machine
+
     from runqy_worker.backends.asynq.task_info import TaskInfo
 
 REDIS = "127.0.0.1:6379"

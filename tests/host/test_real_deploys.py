@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-
 from host.codes import EXECUTABLE_MEMORY, serving
 from host.installing import UNITS
 from host.servers import CERTIFICATE, HTTPS, REQUIREMENTS, TOKEN, provide_packages, start_https, start_ssh
@@ -43,8 +42,7 @@ def servers(shared_site: HostSite) -> Servers:
     return Servers(*start_ssh(machine))
 
 
-@pytest.mark.parametrize("installer", ["venv", "uv"])
-@pytest.mark.parametrize("unit", ["cpu", "cuda"])
+@pytest.mark.parametrize(("unit", "installer"), [("cpu", "venv"), ("cuda", "uv")])
 def test_a_repository_of_another_user(site: HostSite, servers: Servers, unit: str, installer: str) -> None:
     instance = _instance(site, unit, installer)
     _deploys_and_works(instance)
@@ -52,9 +50,9 @@ def test_a_repository_of_another_user(site: HostSite, servers: Servers, unit: st
         assert _links(site.machine, instance) > 1
 
 
-@pytest.mark.parametrize("unit", ["cpu", "cuda"])
-def test_a_repository_over_ssh(site: HostSite, servers: Servers, unit: str) -> None:
-    instance = _instance(site, unit, "uv", git_url="ssh://git@localhost/srv/git/{name}")
+@pytest.mark.parametrize(("unit", "installer"), [("cpu", "uv"), ("cuda", "venv")])
+def test_a_repository_over_ssh(site: HostSite, servers: Servers, unit: str, installer: str) -> None:
+    instance = _instance(site, unit, installer, git_url="ssh://git@localhost/srv/git/{name}")
     instance.credential("ssh-key", servers.key)
     instance.credential("known-hosts", servers.known_hosts)
     _deploys_and_works(instance)
@@ -62,13 +60,13 @@ def test_a_repository_over_ssh(site: HostSite, servers: Servers, unit: str) -> N
 
 @pytest.mark.parametrize("unit", ["cpu", "cuda"])
 def test_a_repository_over_https_with_a_token(site: HostSite, servers: Servers, unit: str) -> None:
-    instance = _instance(site, unit, "venv", git_url=f"{HTTPS}/{{name}}")
+    instance = _instance(site, unit, "uv", git_url=f"{HTTPS}/{{name}}")
     instance.credential("git-token", TOKEN)
     _deploys_and_works(instance)
 
 
 def test_a_token_from_the_encrypted_store(site: HostSite, servers: Servers) -> None:
-    instance = _instance(site, "cpu", "venv", git_url=f"{HTTPS}/{{name}}")
+    instance = _instance(site, "cpu", "uv", git_url=f"{HTTPS}/{{name}}")
     site.machine.run(
         *("systemd-creds", "encrypt", "--with-key=host", "--name=git-token.encrypted", "-"),
         f"/etc/credstore.encrypted/runqy-worker.{instance.name}.git-token.encrypted",
@@ -89,14 +87,13 @@ def test_known_hosts_of_the_system_serve_too(site: HostSite, servers: Servers) -
 
 def _instance(site: HostSite, unit: str, installer: str, git_url: str = "") -> Instance:
     drop_ins = {"cuda.conf": CUDA} if unit == "cuda" else {}
-    instance = site.instance(
+    return site.instance(
         CODE,
         git_url=git_url,
         drop_ins=drop_ins,
         deployment={"installer": installer},
         git={"ca_file": CERTIFICATE},
     )
-    return instance
 
 
 def _deploys_and_works(instance: Instance) -> None:

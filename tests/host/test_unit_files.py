@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-
 from host.installing import UNITS
 
 if TYPE_CHECKING:
@@ -18,9 +17,13 @@ LIMITS = (UNITS / "drop-ins" / "limits.conf").read_text()
 
 
 @pytest.mark.parametrize(
-    ("drop_ins", "most"), [({}, 1.2), ({"cuda.conf": CUDA}, 1.5), ({"limits.conf": LIMITS}, 1.2)], ids=["cpu", "cuda", "limits"]
+    ("drop_ins", "most"),
+    [({}, 1.2), ({"cuda.conf": CUDA}, 1.5), ({"limits.conf": LIMITS}, 1.2)],
+    ids=["cpu", "cuda", "limits"],
 )
-def test_the_exposure_stays_low(site: HostSite, drop_ins: dict[str, str], most: float, record_property: pytest.Function) -> None:
+def test_the_exposure_stays_low(
+    site: HostSite, drop_ins: dict[str, str], most: float, record_property: pytest.Function
+) -> None:
     instance = site.instance(drop_ins=drop_ins)
     threshold = f"--threshold={round(most * 10)}"
     done = site.machine.run("systemd-analyze", "security", "--offline=true", threshold, instance.unit, check=False)

@@ -38,7 +38,9 @@ def test_task_code_does_not_see_the_files_and_secrets_of_others(site: HostSite) 
     instance.credential("health-token", "own")
     instance.start()
     store, credentials = "/etc/credstore", "/run/credentials"
-    seen = instance.answer(["/var/lib/runqy-worker", "/run/runqy-worker", store, credentials, f"{other.state}/deployment"])
+    seen = instance.answer(
+        ["/var/lib/runqy-worker", "/run/runqy-worker", store, credentials, f"{other.state}/deployment"]
+    )
     assert seen["/var/lib/runqy-worker"] == [instance.name]
     assert seen["/run/runqy-worker"] == [instance.name]
     assert seen[store] == "PermissionError"
@@ -53,4 +55,4 @@ def test_an_instance_can_have_a_user_of_its_own(site: HostSite, machine: Machine
     instance.start()
     assert instance.answer("mine") == "mine"
     assert machine.sh(f"stat --format='%U %a' {instance.state}") == "tenant 700"
-    assert machine.sh(f"stat --format=%U /proc/{instance.pid}") == "tenant"
+    assert machine.sh(f"ps -o user= -p {instance.pid}") == "tenant"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from host.codes import TALKS
+
 from runqy_worker.telemetry.message_ids import MESSAGE_IDS
 
 if TYPE_CHECKING:
@@ -18,11 +19,15 @@ def test_one_task_s_whole_story_is_found_by_its_id(site: HostSite) -> None:
     instance.start()
     first, second = instance.enqueue("a", "b")
     assert [instance.result(task) for task in (first, second)] == ["a", "b"]
-    site.machine.until(lambda: site.machine.journal(f"RUNQY_TASK_ID={second}", "RUNQY_ACTION=task_completed"), "the end")
+    site.machine.until(
+        lambda: site.machine.journal(f"RUNQY_TASK_ID={second}", "RUNQY_ACTION=task_completed"), "the end"
+    )
     story = site.machine.journal(f"RUNQY_TASK_ID={first}")
     assert {entry["SYSLOG_IDENTIFIER"] for entry in story} == {"runqy-worker", "runqy-task"}
     assert {entry["RUNQY_QUEUE"] for entry in story} == {instance.queue}
-    prints = [(entry["MESSAGE"], entry["RUNQY_STREAM"]) for entry in story if entry["SYSLOG_IDENTIFIER"] == "runqy-task"]
+    prints = [
+        (entry["MESSAGE"], entry["RUNQY_STREAM"]) for entry in story if entry["SYSLOG_IDENTIFIER"] == "runqy-task"
+    ]
     assert sorted(prints) == [("hello from the task", "stdout"), ("trouble in the task", "stderr")]
 
 

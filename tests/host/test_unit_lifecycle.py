@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-
 from host.codes import ENVIRON, WAITS_FOR_A_FILE
 
 if TYPE_CHECKING:

@@ -7,9 +7,12 @@ import hashlib
 import re
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from host.rootfs import BUILD, ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUNTIME = (
     *("certifi", "charset-normalizer", "hiredis", "idna", "msgspec", "nvidia-ml-py", "psutil", "pyyaml", "requests"),
