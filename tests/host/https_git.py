@@ -1,4 +1,4 @@
-"""Runs in a machine: serves /srv/git over https to who has the token. Arguments: directory for its files, port, token."""
+"""Runs in a machine: serves /srv/git over https to who has the token. Arguments: directory, port, token."""
 
 from __future__ import annotations
 

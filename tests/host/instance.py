@@ -106,7 +106,7 @@ class Instance:
         """What a task answered; fails when it was archived."""
         info = self._site.finished(task_id, self.queue)
         assert info.state == "completed", f"{info}\n{self.log()}"
-        return json.loads(info.result)
+        return json.loads(info.result or b"null")
 
     def answer(self, payload: object = None) -> Any:
         """What one new task answers."""

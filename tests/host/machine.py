@@ -23,6 +23,8 @@ BOOT = 90.0
 SHUTDOWN = 60.0
 PATIENCE = 60.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Without bpf(2) DevicePolicy= and IPAddressDeny= do nothing, silently; device nodes are made as drivers make them.
+_REAL = ("--capability=CAP_BPF,CAP_MKNOD", "--system-call-filter=bpf")
 _NUMBERS = itertools.count(1)
 
 
@@ -156,7 +158,7 @@ class Machine:
         network = ["--private-network"] if self._private_network else []
         argv = [
             *("systemd-nspawn", "--quiet", "--boot", f"--directory={self.rootfs}", f"--machine={self.name}"),
-            *("--volatile=overlay", "--register=no", "--console=read-only", "--link-journal=no", *network),
+            *("--volatile=overlay", "--register=no", "--console=read-only", "--link-journal=no", *network, *_REAL),
         ]
         argv += self._make_groups()
         enter = "".join(f"echo $$ >{group}/cgroup.procs; " for group in self._groups)
