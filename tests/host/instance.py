@@ -9,7 +9,7 @@ import yaml
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from host.site import HostSite
 
@@ -71,6 +71,15 @@ class Instance:
     def pid(self) -> int:
         """The daemon's, by the machine's count; 0 when it does not run."""
         return int(self.show("MainPID"))
+
+    @property
+    def restarts(self) -> int:
+        """How often systemd has restarted it."""
+        return int(self.show("NRestarts"))
+
+    def until(self, condition: Callable[[Instance], object], what: str) -> None:
+        """Wait until it is so; a failure shows the end of the journal."""
+        self._machine.until(lambda: condition(self), f"{what} of {self.name}")
 
     def children(self) -> list[int]:
         """All processes of the unit but the daemon."""

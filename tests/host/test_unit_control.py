@@ -5,21 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from host.codes import serving
+from host.probing import ask_health
 
 if TYPE_CHECKING:
     from host.instance import Instance
     from host.machine import Machine
     from host.site import HostSite
-
-PROBE = """\
-import socket, sys
-connection = socket.socket(socket.AF_UNIX)
-connection.connect(sys.argv[1])
-connection.sendall(b"GET /readyz HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n")
-print(connection.makefile("rb").readline().decode())
-"""
 
 
 def version(number: int) -> dict[str, str]:
@@ -72,8 +64,7 @@ def test_admins_command_and_others_do_not(site: HostSite, machine: Machine) -> N
 
 def test_anybody_on_the_host_may_ask_how_it_is(site: HostSite, machine: Machine) -> None:
     instance = _started(site)
-    answer = machine.run("python3", "-c", PROBE, f"/run/runqy-worker/{instance.name}/health.sock", user="git")
-    assert "200" in answer.stdout
+    assert "200" in ask_health(machine, instance, "/readyz").splitlines()[0]
 
 
 @pytest.mark.parametrize("verb", ["status", "deploy"])

@@ -53,7 +53,7 @@ def test_the_target_starts_and_stops_all_enabled_instances(site: HostSite, machi
     assert other.show("ActiveState") == "inactive"
     machine.systemctl("stop", "runqy-worker.target", timeout=120)
     for instance in enabled:
-        machine.until(lambda unit=instance: unit.show("ActiveState") == "inactive", "the stop")
+        instance.until(lambda one: one.show("ActiveState") == "inactive", "the stop")
 
 
 def test_instances_are_in_the_slice(site: HostSite) -> None:

@@ -57,7 +57,7 @@ def test_what_may_heal_is_started_again_and_again(site: HostSite, machine: Machi
     instances = [site.instance(drop_ins={"exit.conf": _exits_with(code)}) for code in (1, 69, 70, 75, 77, 80)]
     machine.systemctl("start", "--no-block", *(instance.unit for instance in instances))
     for instance in instances:
-        machine.until(lambda one=instance: int(one.show("NRestarts")) > 5, f"the sixth restart of {instance.name}")
+        instance.until(lambda one: one.restarts > 5, "the sixth restart")
 
 
 @pytest.mark.parametrize("code", [64, 78])
