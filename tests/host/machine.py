@@ -157,7 +157,16 @@ class Machine:
     def _boot(self) -> None:
         network = ["--private-network"] if self._private_network else []
         argv = [
-            *("systemd-nspawn", "--quiet", "--boot", f"--directory={self.rootfs}", f"--machine={self.name}"),
+            *(
+                "setpriv",
+                "--pdeathsig",
+                "TERM",
+                "systemd-nspawn",
+                "--quiet",
+                "--boot",
+                f"--directory={self.rootfs}",
+                f"--machine={self.name}",
+            ),
             *("--volatile=overlay", "--register=no", "--console=read-only", "--link-journal=no", *network, *_REAL),
         ]
         argv += self._make_groups()
@@ -186,6 +195,7 @@ class Machine:
         layout = cgroups()
         assert layout is not None, "this host has no cgroup2 file system"
         for parent in layout.parents:
+            _sweep(parent)
             group = parent / self.name
             group.mkdir(exist_ok=True)
             self._groups.append(group)
@@ -219,6 +229,13 @@ def _init_of(outer: int) -> int:
             if len(numbers) > 1 and numbers[-1] == "1" and Path(f"/proc/{child.pid}/comm").read_text() == "systemd\n":
                 return child.pid
     return 0
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the groups of machines whose tests were killed."""
+    for left in parent.glob("runqy-*-*"):
+        if not Path(f"/proc/{left.name.split('-')[1]}").exists():
+            _remove_group(left)
 
 
 def _remove_group(group: Path) -> None:

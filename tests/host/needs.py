@@ -55,4 +55,4 @@ def _which(tool: str) -> str | None:
 
 
 if __name__ == "__main__":
-    raise SystemExit("\n".join(missing()))
+    raise SystemExit("\n".join(missing()) or 0)
