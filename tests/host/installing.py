@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 UNITS = ROOT / "systemd"
 LIBRARY = "/usr/lib/runqy-worker"
 SYSTEM = "/usr/lib/systemd/system"
+DROP_INS = {"restart-steps.conf": 254, "import-credentials.conf": 257}
+"""For all instances, from that release of systemd on."""
 _TEMPLATE = f"{SYSTEM}/runqy-worker@.service.d"
 
 
@@ -39,9 +41,9 @@ def install_units(machine: Machine, suite: str) -> None:
             machine.write(f"{SYSTEM}/{unit.name}", unit.read_text())
     machine.write("/usr/lib/sysusers.d/runqy-worker.conf", (UNITS / "runqy-worker.sysusers").read_text())
     machine.write("/usr/lib/tmpfiles.d/runqy-worker.conf", (UNITS / "runqy-worker.tmpfiles").read_text())
-    if SYSTEMD[suite] >= 254:
-        steps = "restart-steps.conf"
-        machine.write(f"{_TEMPLATE}/{steps}", (UNITS / "drop-ins" / steps).read_text())
+    for name, since in DROP_INS.items():
+        if SYSTEMD[suite] >= since:
+            machine.write(f"{_TEMPLATE}/{name}", (UNITS / "drop-ins" / name).read_text())
     machine.sh(
         "systemd-sysusers /usr/lib/sysusers.d/runqy-worker.conf\n"
         "systemd-tmpfiles --create /usr/lib/tmpfiles.d/runqy-worker.conf\n"

@@ -21,6 +21,7 @@ def test_start_returns_when_the_worker_is_ready_and_status_tells_of_it(site: Hos
     commit = site.repository(instance.name, {"more.py": ""})
     instance.start()
     assert "ready" in instance.actions()
+    assert "credential" not in instance.log()
     for number in range(2):
         assert instance.answer(number) == number
     expected = rf"{instance.name}: running 0/1, 2 done, 0 failed, [0-9.]+ m?s wait, release {commit[:7]}"
