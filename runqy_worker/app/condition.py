@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runqy_worker.domain.events import Silent
 from runqy_worker.domain.ports import ExecutorState
 from runqy_worker.engine.engine import EngineState
 from runqy_worker.service.probes import Standing
 from runqy_worker.service.pulse import Phase
+from runqy_worker.telemetry.escaping import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runqy_worker.app.lane import Lane
     from runqy_worker.config.model import Config
+    from runqy_worker.domain.events import Notice
     from runqy_worker.telemetry.counts import Counts, Totals
 
 STANDSTILL = 40.0
 """Seconds, beside what Redis may take for its answers, after which a claim loop that has not turned stands still."""
 ANSWERS = 2
 """Answers of Redis, with a new connection each, that one turn of it may wait for."""
+TROUBLES = frozenset({"registration_failed", "registration_waiting", "bootstrap_failed"})
+"""Notices of what keeps a worker from getting ready."""
 _SHORT = 7
 _SHORT_WAIT = 1.0
 
 
-class WorkerCondition:
+class WorkerCondition(Silent):
     """See `service.pulse.Condition` and `service.probes.Probed`.
+
+    Listens, too: while the worker is not ready, its status says what went wrong last.
 
     Args:
         lanes: All of them.
@@ -37,7 +44,13 @@ class WorkerCondition:
         self._lanes = lanes
         self._counts = counts
         self._slots = config.worker.concurrency
+        self._trouble = ""
         self._standstill = STANDSTILL + ANSWERS * (config.redis.connect_timeout + config.redis.timeout)
+
+    def notice(self, notice: Notice) -> None:
+        """Remember why it is not ready yet."""
+        if notice.action in TROUBLES:
+            self._trouble = one_line(notice.message)
 
     def phase(self) -> Phase:
         """Where it is in its life."""
@@ -56,11 +69,14 @@ class WorkerCondition:
     def status(self) -> str:
         """`inference: running 3/4, 1,204 done, 2 failed, 0.8 ms wait, release 3f2c1ab`."""
         done = _done(self._counts.totals())
+        trouble = [self._trouble] if self._trouble and not all(lane.ready for lane in self._lanes) else []
         if len(self._lanes) == 1:
             (lane,) = self._lanes
-            return ", ".join([f"{lane.parent}: {self._doing(lane)}", *done, *_release(lane)])
-        parts = [", ".join([f"{lane.parent}: {self._doing(lane)}", *_release(lane)]) for lane in self._lanes]
-        return "; ".join([*parts, ", ".join(done)])
+            parts = [", ".join([f"{lane.parent}: {self._doing(lane)}", *done, *_release(lane)])]
+        else:
+            parts = [", ".join([f"{lane.parent}: {self._doing(lane)}", *_release(lane)]) for lane in self._lanes]
+            parts.append(", ".join(done))
+        return "; ".join([*parts, *trouble])
 
     def stall(self) -> str:
         """What makes no progress although it should; empty when all is well."""

@@ -120,6 +120,7 @@ class Worker:
             for parent, queues in names.items()
         ]
         self.condition = WorkerCondition(self.lanes, self.counts, config)
+        self._listener.add(self.condition)
         self.deploys = Deploys(self.lanes, self._listener, clock, self._reread)
         self._reread_config = reread
         self.needs_restart: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ import pytest
 from runqy_worker.app.condition import WorkerCondition
 from runqy_worker.config.model import Config, RedisConfig, WorkerConfig
 from runqy_worker.domain.clock import SystemClock
+from runqy_worker.domain.events import Notice
 from runqy_worker.domain.ports import ExecutorHealth, ExecutorState
 from runqy_worker.engine.engine import EngineState
 from runqy_worker.service.probes import Standing
@@ -74,6 +75,18 @@ def test_the_line_tells_slots_counts_and_release() -> None:
 def test_several_queues_share_the_counts() -> None:
     line = condition(FakeLane(), starting()).status()
     assert line == "inference: running 3/4, release 3f2c1ab; inference: starting; 0 done, 0 failed"
+
+
+def test_while_it_is_not_ready_the_line_says_what_went_wrong_last() -> None:
+    lane = starting()
+    worker = condition(lane)
+    worker.notice(Notice("registration_failed", "registering 'inference': attempt 1 of 3 failed"))
+    worker.notice(Notice("bootstrap_failed", "inference: not ready, trying again in 5 s:\nno such branch"))
+    worker.notice(Notice("environment_ready", "the environment is ready"))
+    trouble = "inference: not ready, trying again in 5 s:\\nno such branch"
+    assert worker.status() == f"inference: starting, 0 done, 0 failed; {trouble}"
+    lane.engine = FakeEngine()
+    assert worker.status() == "inference: running 3/4, 0 done, 0 failed"
 
 
 @pytest.mark.parametrize(
