@@ -1,4 +1,4 @@
-"""Pin the requirements with hashes: what runs, what tests, what draws, and a Go toolchain for the interop tests."""
+"""Pin the requirements with hashes: what runs, tests, draws, a Go toolchain, what a package holds and is built with."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ SETS = {
     "test.txt": ("pyproject.toml", "--extra", "dev", "--extra", "gpu", "--group", "build", "--group", "test"),
     "bench.txt": ("--group", "bench", "--constraint", "requirements/test.txt"),
     "go.txt": ("--group", "go"),
+    "package.txt": ("pyproject.toml", "--extra", "gpu", "--constraint", "requirements/runtime.txt"),
+    "check.txt": ("--group", "check", "--constraint", "requirements/test.txt"),
+    "build.txt": ("--group", "build", "--constraint", "requirements/runtime.txt"),
 }
 
 

@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     """Service managers restart after all of these but `USAGE`, `NOPERM` and `CONFIG`, which time can't heal."""
 
     OK = 0
+    """Done, or stopped as asked."""
     FAILURE = 1
     """The command did what it is for, and the answer is no."""
     USAGE = 64
