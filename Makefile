@@ -9,7 +9,7 @@ JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host unit chaos lint format bench bench-quick bench-check bench-fleet docs lock wheel clean
+.PHONY: help demo test test-host unit chaos lint format bench bench-quick bench-check bench-fleet docs lock wheel deb deb-check clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -87,8 +87,14 @@ docs: $(VENV)/.runtime  ## Write the generated pages
 lock: $(VENV)/.tests  ## Pin all requirements anew, with hashes
 	$(BIN)/python packaging/lock.py
 
-wheel: $(VENV)/.tests  ## Build dist/*.whl
+wheel: $(VENV)/.tests  ## Build dist/*.whl, with the man page and completions in it
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+deb: $(VENV)/.tests  ## Build dist/*.deb for Debian 12 and 13, each in a chroot of its suite (needs root)
+	$(BIN)/python packaging/deb.py
+
+deb-check: $(VENV)/.tests  ## Build each package twice and compare them to the last bit
+	$(BIN)/python packaging/deb.py --twice
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
