@@ -7,7 +7,7 @@ FILES = (
     ("/etc/runqy-worker/instances/NAME.yml", "What differs for the instance NAME, laid over the main file."),
     ("/etc/runqy-worker/instances/NAME.env", "Variables for the unit of that instance. No secrets: task code sees them."),
     (
-        "/etc/credstore/runqy-worker.NAME.CREDENTIAL, /etc/credstore.encrypted/runqy-worker.NAME.CREDENTIAL",
+        "/etc/credstore/runqy-worker.NAME.CREDENTIAL, /etc/credstore.encrypted/runqy-worker.NAME.CREDENTIAL.encrypted",
         "Secrets of the instance, which its unit loads. CREDENTIAL is one of {credentials}.",
     ),
     ("/var/lib/runqy-worker/NAME", "Deployed releases, environments, and the state of the instance."),
