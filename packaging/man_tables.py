@@ -43,7 +43,7 @@ EXAMPLES = (
     (
         "An instance on a host with systemd, from its files to the first log lines:",
         """
-        runqy-worker validate --config /etc/runqy-worker/config.yml --instance inference
+        runqy-worker validate --instance inference
         systemctl enable --now runqy-worker@inference
         systemctl status runqy-worker@inference
         journalctl --unit runqy-worker@inference --follow

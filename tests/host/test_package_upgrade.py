@@ -50,7 +50,8 @@ def test_an_upgrade_kills_no_task_and_the_old_daemon_still_works_reloads_and_sto
 ) -> None:
     site, machine = HostSite(host.machine), host.machine
     code = COUNTING if mode == "long_running" else ONE_SHOT
-    instance = site.instance({"main.py": code}, deployment={"mode": mode}, worker={"concurrency": 2})
+    instance = site.instance({"main.py": code}, worker={"concurrency": 2})
+    machine.sh(f"sed -i 's/mode: long_running/mode: {mode}/' /etc/runqy-worker/queues/{instance.name}.yml")
     instance.start()
     daemon = instance.pid
     tasks = instance.enqueue(*range(TASKS))
