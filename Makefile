@@ -9,7 +9,7 @@ JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host unit chaos lint format bench bench-quick bench-check bench-fleet docs lock wheel deb deb-check clean
+.PHONY: help demo test test-host unit chaos lint format bench bench-quick bench-check bench-fleet docs lock wheel deb deb-check images clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -95,6 +95,9 @@ deb: $(VENV)/.tests  ## Build dist/*.deb for Debian 12 and 13, each in a chroot 
 
 deb-check: $(VENV)/.tests  ## Build each package twice and compare them to the last bit
 	$(BIN)/python packaging/deb.py --twice
+
+images:  ## Build the container images with all their tags. IMAGE=registry/name BUILD="--push ..."
+	$(PYTHON) packaging/images.py $(if $(IMAGE),--name $(IMAGE)) $(BUILD)
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
