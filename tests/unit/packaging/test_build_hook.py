@@ -59,5 +59,7 @@ def test_two_builds_of_a_wheel_are_alike_and_say_which_commit_they_are(tmp_path:
     held = subprocess.run(
         [sys.executable, "-m", "zipfile", "-l", str(wheels[0])], capture_output=True, text=True, check=True
     )
-    for needed in ("runqy_worker/_build.py", "runqy_worker/py.typed", "asynq/lua/claim.lua", "config/reference.md"):
-        assert needed in held.stdout
+    package = ("_build.py", "py.typed", "backends/asynq/lua/claim.lua", "config/reference.md")
+    units = ("systemd/runqy-worker@.service", "systemd/drop-ins/cuda.conf")
+    for needed in (*package, *units):
+        assert f"runqy_worker/{needed}" in held.stdout
