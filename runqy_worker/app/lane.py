@@ -186,6 +186,8 @@ class Lane:
             *(self._context, self.weights, self.options, self._clock),
             store_result=registration.deployment.redis_storage,
         )
+        if self._context.config.bootstrap.give_up:
+            await self.backend.is_empty()  # else a Redis that can't be reached is waited for
         self.engine = build_engine(self._context, self.backend, executor, self._clock, self._renew_credentials)
         fields = {"parent": self.parent, "queues": ",".join(self.weights)}
         if self.release is not None:

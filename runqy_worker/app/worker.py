@@ -17,6 +17,7 @@ from runqy_worker.app.lane import Lane
 from runqy_worker.app.mailbox import Mailbox
 from runqy_worker.app.reconfiguring import reconfigured
 from runqy_worker.app.retry_delay import guarded
+from runqy_worker.config.model import Config
 from runqy_worker.config.places import state_dir
 from runqy_worker.deployment.local import LocalRegistrar
 from runqy_worker.deployment.registration import Registrar
@@ -34,7 +35,6 @@ from runqy_worker.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from runqy_worker.config.model import Config
     from runqy_worker.deployment.registration import Registers
     from runqy_worker.domain.clock import Clock
     from runqy_worker.domain.events import Listener
@@ -72,6 +72,7 @@ class Worker:
 
     Raises:
         ConfigError: The configuration names no queue.
+        TypeError: `config` is something else, such as the name of a file.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class Worker:
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        if not isinstance(config, Config):
+            raise TypeError(f"config: found {type(config).__name__}, expected what `load_config` returns")
         if not config.queues:
             raise ConfigError(("worker.queue: no queue is configured; expected a name such as `inference`",))
         self.config = config
@@ -126,6 +129,7 @@ class Worker:
         self.needs_restart: tuple[str, ...] = ()
         self._runner: asyncio.Runner | None = None
         self._mailbox = Mailbox()
+        self._over = False
         self._is_quiet = False
 
     @property
@@ -321,6 +325,12 @@ class Worker:
             lane.request_stop()
 
     def _run(self, main: Callable[[], Coroutine[None, None, None]]) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise RuntimeError("an event loop runs here already: await start() and serve() instead")
         if self._runner is None:
             self._runner = asyncio.Runner()
         self._runner.run(main())
@@ -331,11 +341,14 @@ class Worker:
             self._runner = None
 
     def _begin(self) -> None:
+        if self._over:
+            raise RunqyError("this worker has ended: make another")
         if self._sets_up_log and not self._mailbox.is_open:
             configure_logging(self.config.log)
         self._mailbox.open()
 
     async def _end(self) -> None:
+        self._over = True
         self._mailbox.close()
         await self._beats.leave()
         if self._sets_up_log:

@@ -89,6 +89,17 @@ def test_a_redis_that_is_away_is_waited_for(tmp_path: Path) -> None:
         server.stop()
 
 
+def test_a_redis_that_is_away_ends_a_worker_that_may_give_up(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis")
+    site = Site(tmp_path, server)
+    site.settings["deployment"]["installer"] = "uv"
+    site.queue("jobs", {"main.py": ECHO})
+    worker = site.start(bootstrap={"give_up": True})
+    assert worker.process.wait(timeout=60) == 69
+    assert f"redis at {server.addr} is not reachable" in worker.log_text()
+    site.close()
+
+
 def test_a_queues_file_that_is_missing_ends_a_worker_that_may_give_up(site: Site) -> None:
     worker = site.start(local={"queues_file": str(site.directory / "nowhere.yml")}, bootstrap={"give_up": True})
     assert worker.process.wait(timeout=30) == 78

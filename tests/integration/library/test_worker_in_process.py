@@ -91,6 +91,26 @@ def test_bootstrap_makes_ready_and_run_works(library: Library) -> None:
     running.stop()
 
 
+async def test_synchronous_methods_say_what_to_use_on_a_running_loop(library: Library) -> None:
+    library.queue("jobs", {"main.py": ECHO})
+    with pytest.raises(RuntimeError, match=r"await start\(\) and serve\(\) instead"):
+        library.worker().run()
+
+
+def test_what_is_no_configuration_is_named() -> None:
+    with pytest.raises(TypeError, match="config: found str, expected what `load_config` returns"):
+        Worker("config.yml")  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_worker_works_once(library: Library) -> None:
+    library.queue("jobs", {"main.py": ECHO})
+    worker = library.worker()
+    worker.request_stop()
+    worker.run()
+    with pytest.raises(RunqyError, match="this worker has ended: make another"):
+        worker.run()
+
+
 def test_a_stop_between_bootstrap_and_run_ends_the_process_it_started(library: Library) -> None:
     library.queue("jobs", {"main.py": ECHO})
     worker = library.worker()
