@@ -132,6 +132,10 @@ class HostClock:
         return self._clock.monotonic()
 
 
+SHARED = "misfit.lua"
+"""Functions that scripts include: no script of its own."""
+
+
 class Edit(NamedTuple):
     """A deliberate mistake in a copy of one script: `old` must stand in it exactly once."""
 
@@ -156,7 +160,7 @@ def scripts_on_our_clock(folder: Path, edits: Sequence[Edit] = ()) -> Iterator[N
                 left.remove(edit)
         if text.startswith("#!"):
             raise ValueError(f"{file.name} begins with a shebang, which has to stay in front of the prelude")
-        (copies / file.name).write_text(PRELUDE + text)
+        (copies / file.name).write_text(text if file.name == SHARED else PRELUDE + text)
     if left:
         raise LookupError(f"there are no scripts {[edit.script for edit in left]}")
     try:

@@ -150,7 +150,7 @@ def test_a_change_is_deployed_and_ctrl_c_leaves_nothing(dev: Callable[..., Sessi
     assert run_task(addr, "answers").result == b'"first"'
     (code / "main.py").write_text(CODE.replace("VALUE", '"second"'))
     session.find(r"changed: main\.py; deploying")
-    session.find(r"the newest releases are serving")
+    session.find(r"answers: \S+ serves, \S+ did before")
     assert run_task(addr, "answers").result == b'"second"'
     assert session.end() == 0, session.text
     assert not any(child.is_running() for child in children)

@@ -131,7 +131,8 @@ def test_several_workers_of_one_directory_all_work_and_the_first_is_asked(site: 
     first.wait_for_line("ready")
     second = site.start()
     second.wait_for_line("ready")
-    assert "health.address: another process listens at" in second.wait_for_line("health_unavailable")["message"]
+    taken = f"health.address: another process ({first.process.pid}) listens at"
+    assert taken in second.wait_for_line("health_unavailable")["message"]
     assert second.stop() == 0
     assert asks(first, "/readyz").status == 200
 
