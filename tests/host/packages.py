@@ -55,4 +55,15 @@ class PackageHost:
         return {*found.splitlines(), *volatile.splitlines()}
 
 
-_OTHERS = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log/journal", "/var/log/apt", "/var/cache/apt")
+_OTHERS = (
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+    "/tmp",
+    "/var/tmp",
+    "/var/log/journal",
+    "/var/log/apt",
+    "/var/cache/apt",
+    "/var/cache/debconf",
+)

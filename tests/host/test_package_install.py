@@ -25,6 +25,15 @@ ACCOUNTS = ("passwd", "group", "shadow", "gshadow", "subuid", "subgid", ".pwd.lo
 """Where the user and the groups stay, as system users do, each with a backup beside it."""
 
 
+@pytest.fixture(scope="module")
+def packaged(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackageHost]:
+    """A machine with the package, for tests that only look."""
+    with Machine(rootfs(suite), tmp_path_factory.mktemp("packaged") / "console.log") as machine:
+        installed = PackageHost(machine, suite)
+        installed.install()
+        yield installed
+
+
 @pytest.fixture
 def host(suite: str, tmp_path: Path) -> Iterator[PackageHost]:
     """A machine of its own, on which nothing of the worker is."""
@@ -32,43 +41,39 @@ def host(suite: str, tmp_path: Path) -> Iterator[PackageHost]:
         yield PackageHost(machine, suite)
 
 
-def test_the_package_brings_a_program_that_says_what_it_is(host: PackageHost, suite: str) -> None:
-    host.install()
-    told = host.machine.run("runqy-worker", "version").stdout
+def test_the_package_brings_a_program_that_says_what_it_is(packaged: PackageHost, suite: str) -> None:
+    told = packaged.machine.run("runqy-worker", "version").stdout
     oldest, next_one = PYTHONS[suite]
     assert re.fullmatch(
         rf"runqy-worker {__version__} \(commit [0-9a-f]{{40}}(-dirty)?, built 2\S+, CPython {oldest}\.\d+\)\n", told
     )
-    assert host.field("Version") == f"{__version__}+deb{RELEASES[suite]}"
-    assert f"python3 (>= {oldest}~), python3 (<< {next_one}~)" in host.field("Depends")
-    assert host.machine.run("python3", "-c", "import runqy_worker", check=False).returncode != 0
-    isolated = host.machine.run(
+    assert packaged.field("Version") == f"{__version__}+deb{RELEASES[suite]}"
+    assert f"python3 (>= {oldest}~), python3 (<< {next_one}~)" in packaged.field("Depends")
+    assert packaged.machine.run("python3", "-c", "import runqy_worker", check=False).returncode != 0
+    isolated = packaged.machine.run(
         "runqy-worker", "version", PYTHONPATH="/nonexistent", PYTHONSTARTUP="/x", PYTHONHOME="/x"
     )
     assert isolated.stdout == told
 
 
-def test_nothing_of_pip_or_of_the_build_is_in_the_package(host: PackageHost) -> None:
-    host.install()
-    listed = host.machine.run("dpkg", "--listfiles", "runqy-worker").stdout.splitlines()
+def test_nothing_of_pip_or_of_the_build_is_in_the_package(packaged: PackageHost) -> None:
+    listed = packaged.machine.run("dpkg", "--listfiles", "runqy-worker").stdout.splitlines()
     unwanted = re.compile(r"/pip(/|-)|/setuptools|direct_url\.json|/RECORD$|/INSTALLER$|\.pyc$|__pycache__")
     assert [path for path in listed if unwanted.search(path)] == []
-    built_in = host.machine.sh("grep -rlF /build/ /usr/lib/runqy-worker --include=* --exclude=*.so || true")
+    built_in = packaged.machine.sh("grep -rlF /build/ /usr/lib/runqy-worker --include=* --exclude=*.so || true")
     assert built_in == ""
 
 
-def test_bytecode_is_made_by_the_installation_and_is_up_to_date(host: PackageHost, suite: str) -> None:
-    host.install()
+def test_bytecode_is_made_by_the_installation_and_is_up_to_date(packaged: PackageHost, suite: str) -> None:
     tag = "cpython-" + PYTHONS[suite][0].replace(".", "")
     folder = f"/usr/lib/runqy-worker/lib/python{PYTHONS[suite][0]}/site-packages/runqy_worker"
-    assert host.machine.exists(f"{folder}/cli/__pycache__/main.{tag}.pyc")
-    before = host.machine.sh(f"find {folder} -name '*.pyc' -printf '%p %T@\\n' | sort")
-    host.machine.run("runqy-worker", "version")
-    assert host.machine.sh(f"find {folder} -name '*.pyc' -printf '%p %T@\\n' | sort") == before
+    assert packaged.machine.exists(f"{folder}/cli/__pycache__/main.{tag}.pyc")
+    before = packaged.machine.sh(f"find {folder} -name '*.pyc' -printf '%p %T@\\n' | sort")
+    packaged.machine.run("runqy-worker", "version")
+    assert packaged.machine.sh(f"find {folder} -name '*.pyc' -printf '%p %T@\\n' | sort") == before
 
 
-def test_units_manual_and_completions_are_where_they_are_looked_for(host: PackageHost, suite: str) -> None:
-    host.install()
+def test_units_manual_and_completions_are_where_they_are_looked_for(packaged: PackageHost, suite: str) -> None:
     for path in (
         "/usr/lib/systemd/system/runqy-worker@.service",
         "/usr/lib/systemd/system/runqy-worker.target",
@@ -80,34 +85,32 @@ def test_units_manual_and_completions_are_where_they_are_looked_for(host: Packag
         "/usr/share/doc/runqy-worker/operations.md",
         "/usr/share/doc/runqy-worker/examples/drop-ins/cuda.conf",
     ):
-        assert host.machine.exists(path), path
-    steps = host.machine.exists("/usr/lib/systemd/system/runqy-worker@.service.d/restart-steps.conf")
+        assert packaged.machine.exists(path), path
+    steps = packaged.machine.exists("/usr/lib/systemd/system/runqy-worker@.service.d/restart-steps.conf")
     assert steps == (SYSTEMD[suite] >= 254)
-    assert host.machine.systemctl("is-enabled", "runqy-worker.target").stdout.strip() == "enabled"
-    offered = host.machine.sh(
+    assert packaged.machine.systemctl("is-enabled", "runqy-worker.target").stdout.strip() == "enabled"
+    offered = packaged.machine.sh(
         "bash -c '. /usr/share/bash-completion/bash_completion; _comp_load runqy-worker 2>/dev/null ||"
         " __load_completion runqy-worker; complete -p runqy-worker'"
     )
     assert "runqy" in offered
 
 
-def test_configuration_of_instances_is_nothing_that_dpkg_asks_about(host: PackageHost) -> None:
-    host.install()
-    listed = host.machine.run("dpkg-query", "--show", "--showformat=${Conffiles}", "runqy-worker").stdout
+def test_configuration_of_instances_is_nothing_that_dpkg_asks_about(packaged: PackageHost) -> None:
+    listed = packaged.machine.run("dpkg-query", "--show", "--showformat=${Conffiles}", "runqy-worker").stdout
     assert {line.split()[0] for line in listed.splitlines() if line.strip()} == CONFFILES
     for path in ("/etc/runqy-worker/instances", "/etc/credstore"):
-        assert host.machine.exists(path)
-        assert host.machine.run("dpkg", "--search", path, check=False).returncode != 0, path
+        assert packaged.machine.exists(path)
+        assert "runqy-worker:" not in packaged.machine.run("dpkg", "--search", path, check=False).stdout, path
 
 
-def test_needrestart_leaves_workers_alone(host: PackageHost) -> None:
-    host.install()
+def test_needrestart_leaves_workers_alone(packaged: PackageHost) -> None:
     script = (
         "our %nrconf; do '/etc/needrestart/conf.d/runqy-worker.conf'; die $@ if $@;"
         "for my $re (keys %{$nrconf{override_rc}}) { print $nrconf{override_rc}{$re} if $ARGV[0] =~ /$re/ }"
     )
-    assert host.machine.run("perl", "-e", script, "runqy-worker@inference.service").stdout == "0"
-    assert host.machine.run("perl", "-e", script, "redis-server.service").stdout == ""
+    assert packaged.machine.run("perl", "-e", script, "runqy-worker@inference.service").stdout == "0"
+    assert packaged.machine.run("perl", "-e", script, "redis-server.service").stdout == ""
 
 
 def test_a_removed_package_has_stopped_its_instances_and_a_new_installation_takes_them_up(host: PackageHost) -> None:
