@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from host.installing import install_from_wheels, install_uv
@@ -12,6 +12,7 @@ from host.rootfs import SUITES, rootfs
 from host.site import HostSite
 from host.wheels import dependencies, own_wheel
 from support.tools import missing as tool_missing
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +21,23 @@ LONGEST = 600
 """Seconds that one test may take; the first also boots the machine, and may have to make its root file system."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class BySuite(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     """Tests of one suite run one after another, in one process, so that they share the machine."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((suite for suite in SUITES if suite in nodeid), "none")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySuite | None:
+    """What `--dist loadgroup` means here."""
+    return BySuite(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give them the time that they need."""
     for item in items:
-        if "/host/" not in str(item.path):
-            continue
-        item.add_marker(pytest.mark.timeout(LONGEST), append=False)
-        suite = getattr(item, "callspec", None) and item.callspec.params.get("suite")  # type: ignore[attr-defined]
-        item.add_marker(pytest.mark.xdist_group(str(suite or "none")))
+        if "/host/" in str(item.path):
+            item.add_marker(pytest.mark.timeout(LONGEST), append=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
