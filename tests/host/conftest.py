@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from host.installing import install_from_wheels, install_uv
 from host.machine import Machine
 from host.needs import missing
+from host.packages import PackageHost
 from host.rootfs import SUITES, rootfs
 from host.site import HostSite
-from host.wheels import dependencies, own_wheel
 from support.tools import missing as tool_missing
 from xdist.scheduler import LoadScopeScheduling
 
@@ -61,11 +62,10 @@ def machine(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
 
 
 @pytest.fixture(scope="session")
-def installed(machine: Machine, suite: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """The machine with the worker in it. To test a package, install that here instead."""
-    own = own_wheel(tmp_path_factory.mktemp("wheel"))
-    install_from_wheels(machine, suite, own, dependencies(suite))
-    install_uv(machine)
+def installed(machine: Machine, suite: str) -> Machine:
+    """The machine with the package in it, and the uv of the tests' environment."""
+    PackageHost(machine, suite).install()
+    machine.copy_in(Path(sys.executable).with_name("uv"), "/usr/local/bin")
     return machine
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from host.codes import EXECUTABLE_MEMORY, serving
-from host.installing import UNITS
+from host.rootfs import ROOT
 from host.servers import CERTIFICATE, HTTPS, REQUIREMENTS, TOKEN, provide_packages, start_https, start_ssh
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from host.machine import Machine
     from host.site import HostSite
 
-CUDA = (UNITS / "drop-ins" / "cuda.conf").read_text()
+CUDA = (ROOT / "systemd" / "drop-ins" / "cuda.conf").read_text()
 CODE = {"main.py": serving(EXECUTABLE_MEMORY), "requirements.txt": REQUIREMENTS}
 ANSWER = [42, 22, 22, "1.0"]
 """To 21: what compiled C, a callback from C, and machine code made at run time say; and the wheel's version."""

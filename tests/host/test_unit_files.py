@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from host.installing import UNITS
+from host.rootfs import ROOT
 
 if TYPE_CHECKING:
     from host.machine import Machine
     from host.site import HostSite
 
-CUDA = (UNITS / "drop-ins" / "cuda.conf").read_text()
-LIMITS = (UNITS / "drop-ins" / "limits.conf").read_text()
+CUDA = (ROOT / "systemd" / "drop-ins" / "cuda.conf").read_text()
+LIMITS = (ROOT / "systemd" / "drop-ins" / "limits.conf").read_text()
 
 
 @pytest.mark.parametrize(

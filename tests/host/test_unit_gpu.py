@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from host.codes import serving
-from host.installing import UNITS
 from host.probing import ask_health
+from host.rootfs import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from host.machine import Machine
     from host.site import HostSite
 
-CUDA = (UNITS / "drop-ins" / "cuda.conf").read_text()
+CUDA = (ROOT / "systemd" / "drop-ins" / "cuda.conf").read_text()
 UUID = "GPU-3b1c7e52-8d0f-4c4e-9a51-0d6f2a7b9c11"
 
 OPENS = serving("""\
