@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,15 @@ for line in sys.stdin:
     with open({log!r}, "a") as log:
         log.write(f"{{task['task_id']}} {version} {{time.monotonic()}}\\n")
     print(json.dumps({{"task_id": task["task_id"], "result": {version}}}), flush=True)
+"""
+GATED = """\
+import json, os, sys, time
+print(json.dumps({"status": "ready"}), flush=True)
+for line in sys.stdin:
+    task = json.loads(line)
+    while not os.path.exists(task["payload"]):
+        time.sleep(0.02)
+    print(json.dumps({"task_id": task["task_id"], "result": None}), flush=True)
 """
 SLEEP = """\
 import json, sys, time
@@ -200,12 +210,17 @@ def test_quiet_and_resume(site: Site) -> None:
 
 
 def test_drain_lets_running_tasks_end_and_the_worker_exit(site: Site) -> None:
-    site.queue("jobs", {"main.py": SLEEP})
+    site.queue("jobs", {"main.py": GATED})
     worker = site.start()
     worker.wait_for_line("ready")
-    running, waiting = site.enqueue("jobs.default", 1, 0)
+    gate = site.directory / "gate"
+    running, waiting = site.enqueue("jobs.default", str(gate), str(gate))
     worker.wait_for(lambda: worker.status()["lanes"][0]["running"], "the task running")
-    done = worker.command("drain", "--wait")
+    with ThreadPoolExecutor(1) as beside:
+        drained = beside.submit(worker.command, "drain", "--wait")
+        worker.wait_for(lambda: worker.status()["phase"] == "stopping", "the drain")
+        gate.touch()
+        done = drained.result()
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("ended: 1 tasks completed, 0 failed")
     assert worker.process.wait(timeout=30) == 0
@@ -215,15 +230,17 @@ def test_drain_lets_running_tasks_end_and_the_worker_exit(site: Site) -> None:
 
 
 def test_a_draining_worker_deploys_nothing(site: Site) -> None:
-    site.queue("jobs", {"main.py": SLEEP})
+    site.queue("jobs", {"main.py": GATED})
     worker = site.start()
     worker.wait_for_line("ready")
-    site.enqueue("jobs.default", 3)
+    gate = site.directory / "gate"
+    site.enqueue("jobs.default", str(gate))
     worker.wait_for(lambda: worker.status()["lanes"][0]["running"], "the task running")
     assert worker.command("drain").stdout == "draining: 1 running tasks may end, then the worker does\n"
     done = worker.command("deploy", "--wait")
     assert (done.returncode, "the worker is stopping" in done.stderr) == (75, True)
     assert worker.status()["phase"] == "stopping"
+    gate.touch()
     assert worker.process.wait(timeout=30) == 0
 
 

@@ -10,6 +10,8 @@ import pytest
 from support.captured_log import Captured
 from support.fakes import FakeClock
 
+from runqy_worker.telemetry import logs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,5 +32,6 @@ def restored_logging() -> Iterator[io.StringIO]:
     logger, root = logging.getLogger("runqy_worker"), logging.getLogger()
     before = (logger.handlers[:], logger.level, logger.propagate, root.handlers[:])
     yield io.StringIO()
+    logs._setups.clear()
     logger.handlers[:], logger.propagate, root.handlers[:] = before[0], before[2], before[3]
     logger.setLevel(before[1])
