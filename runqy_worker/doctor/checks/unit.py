@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import os
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 EXPOSED = 2.0
 """The shipped units are at 1.5 and less: above this something was taken away."""
 _ASKING = 12.0
+_OVERALL = re.compile(r"Overall exposure level for \S+: ([0-9.]+)")
 _ENABLED = frozenset(("enabled", "enabled-runtime", "linked", "linked-runtime", "alias", "static", "indirect"))
 
 
@@ -81,13 +83,14 @@ def _drop_ins(unit: UnitState) -> Iterator[Finding]:
 
 def _exposure(name: str) -> float | None:
     """Systemd's own figure, from 0 (good) to 10; None where it has none to give. Blocking."""
-    command = ["systemd-analyze", "security", "--no-pager", "--json=short", name]
+    command = ["systemd-analyze", "security", "--no-pager", name]
+    environ = os.environ | {"LC_ALL": "C.UTF-8"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ASKING)
-        rows = json.loads(done.stdout)
-        return sum(float(row.get("exposure") or 0) for row in rows)
-    except (OSError, subprocess.SubprocessError, ValueError):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ASKING, env=environ)
+    except (OSError, subprocess.SubprocessError):
         return None
+    found = _OVERALL.search(done.stdout)
+    return float(found[1]) if found else None
 
 
 def _exposed(name: str, exposure: float) -> Finding:
