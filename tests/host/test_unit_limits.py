@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUITE, IMAGE = "bookworm", "runqy-test/booted"
-LIMITS = "[Service]\nMemoryMax=300M\nMemorySwapMax=0\nTasksMax=40\n"
+LIMITS = "[Service]\nMemoryMax=300M\nMemorySwapMax=0\nTasksMax=40\nPrivateUsers=no\n"
+"""In a container no further user namespace can be made."""
 GREEDY = serving("""\
 import subprocess
 def work(payload):

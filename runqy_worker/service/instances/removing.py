@@ -92,4 +92,5 @@ def _stop(places: InstancePlaces, *, stop: bool) -> None:
     state = systemctl.state_of(unit)
     if state is not None and state.is_installed:
         systemctl.tell("disable", unit)
-        systemctl.tell("reset-failed", unit)
+        if state.get("ActiveState") == "failed":
+            systemctl.tell("reset-failed", unit)
