@@ -59,7 +59,7 @@ def test_one_that_runs_is_left_alone(manager: Manager, instance: InstancePlaces)
 def test_stop_lets_it_end_before_its_files_go(manager: Manager, instance: InstancePlaces) -> None:
     removing.remove(instance, stop=True)
     unit = "runqy-worker@inference.service"
-    assert manager.told == [f"stop {unit}", f"disable {unit}", f"reset-failed {unit}", "daemon-reload"]
+    assert manager.told == [f"stop {unit}", f"disable {unit}", "daemon-reload"]
     assert not instance.settings.exists()
 
 
