@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUITE, IMAGE = "bookworm", "runqy-test/booted"
-LIMITS = "[Service]\nMemoryMax=300M\nMemorySwapMax=0\nTasksMax=40\nPrivateUsers=no\n"
-"""In a container no further user namespace can be made."""
+LIMITS = "[Service]\nMemoryMax=300M\nMemorySwapMax=0\nTasksMax=40\n"
+IN_DOCKER = "[Service]\nPrivateUsers=no\nLoadCredential=\nLoadCredentialEncrypted=\n"
+"""There no further user namespace can be made, and access lists, which guard credentials, are not kept."""
 GREEDY = serving("""\
 import subprocess
 def work(payload):
@@ -54,7 +55,7 @@ def machine() -> Iterator[LimitedMachine]:
 
 def test_memory_and_processes_run_out_for_the_task_alone(machine: LimitedMachine) -> None:
     site = HostSite(machine)
-    instance = site.instance({"main.py": GREEDY}, drop_ins={"limits.conf": LIMITS})
+    instance = site.instance({"main.py": GREEDY}, drop_ins={"limits.conf": LIMITS, "docker.conf": IN_DOCKER})
     instance.start()
     daemon = instance.pid
     assert instance.answer("before") == "before"
