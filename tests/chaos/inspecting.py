@@ -216,7 +216,8 @@ class Meddling:
             if history.last == "archive":
                 ending = Ending(frozenset({"archived"}), runs=0, charged=charged)
             elif history.cancels:
-                ending = Ending(frozenset({"completed", "archived"}), error=CANCELLED, charged=True)
+                # It may have been archived before its process came to its line.
+                ending = Ending(frozenset({"completed", "archived"}), error=CANCELLED, runs=0, charged=True)
             else:
                 ending = Ending(charged=charged)
             ledger.endings[task_id] = ending

@@ -279,16 +279,18 @@ def test_those_who_ask_during_a_deploy_share_the_next(site: Site) -> None:
     marker = site.directory / "go"
     slow = f"import os, time\nwhile not os.path.exists({str(marker)!r}): time.sleep(0.01)\n"
     versions.repository.commit({"main.py": slow + versions.code(2)})
-    asking = [
-        subprocess.Popen(
+
+    def ask() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [sys.executable, "-m", "runqy_worker", "deploy", "--wait", "--config", str(versions.worker.config)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        for _ in range(3)
-    ]
-    versions.worker.wait_for(lambda: len(versions.worker.lines("control_asked")) == 3, "all three asking")
+
+    asking = [ask()]
     versions.worker.wait_for(lambda: len(versions.worker.lines("deploy_checking_out")) == 2, "the first deploy")
+    asking += [ask(), ask()]
+    versions.worker.wait_for(lambda: len(versions.worker.lines("control_asked")) == 3, "all three asking")
     commit = versions.commit(3)  # newer than what the first of them saw
     marker.touch()
     outs = [one.communicate()[0].decode() for one in asking]
