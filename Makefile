@@ -83,6 +83,7 @@ bench-fleet: $(VENV)/.tests  ## Measure what a thousand simulated workers cost R
 docs: $(VENV)/.runtime  ## Write the generated pages
 	$(BIN)/python -m runqy_worker.config.reference > docs/configuration.md
 	$(BIN)/python -m runqy_worker.telemetry.metrics_page > docs/metrics.md
+	$(BIN)/python packaging/role_readme.py
 
 lock: $(VENV)/.tests  ## Pin all requirements anew, with hashes
 	$(BIN)/python packaging/lock.py

@@ -15,8 +15,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 GENERATED = "runqy_worker/_build.py"
 """See `runqy_worker.service.build`."""
-UNITS = "runqy_worker/systemd"
-"""Where units and drop-ins are found by who installs from a wheel, and by `runqy-worker instance add`."""
+FOR_HOSTS = {"systemd": "runqy_worker/systemd", "requirements/package.txt": "runqy_worker/requirements.txt"}
+"""What puts a wheel on a host: the units (`runqy-worker instance add` looks there, too), and its dependencies' pins."""
 MAN_PAGE = "share/man/man1/runqy-worker.1"
 
 
@@ -34,7 +34,7 @@ class BuildHook(BuildHookInterface[Any]):
         if not (root / GENERATED).exists():  # it comes with a source distribution, which has no commit to ask
             build_data["force_include"][str(write(made / GENERATED, build_module()))] = GENERATED
         if self.target_name == "wheel":
-            build_data["force_include"][str(root / "systemd")] = UNITS
+            build_data["force_include"].update({str(root / place): inside for place, inside in FOR_HOSTS.items()})
             for place, text in shared_files().items():
                 build_data["shared_data"][str(write(made / place, text))] = place
 

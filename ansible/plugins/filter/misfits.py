@@ -1,0 +1,101 @@
+"""Checks what an argument spec can't say of the worker's variables. Pure: it looks at its arguments only."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_SIZE = re.compile(r"(\d+(\.\d+)?[KMGTP]?|\d+%|infinity)\Z")
+_QUOTA = re.compile(r"\d+%\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_NAME_RULE = "1 to 64 letters, digits and . _ -, the first a letter or a digit"
+_SECRETS = {
+    "server.api_key": "api_key",
+    "git.token": "git_token",
+    "deployment.index_password": "index_password",
+    "redis.password": "redis_password",
+    "redis.sentinel_password": "sentinel_password",
+    "health.token": "health_token",
+}
+
+
+def misfits(variables: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the variables of the role, one sentence each.
+
+    Args:
+        variables: Name without `runqy_worker_` -> value.
+    """
+    instances = variables["instances"]
+    names = [each["name"] for each in instances]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    found = [f"runqy_worker_instances: {name} is there twice" for name in twice]
+    found += _of_sources(variables)
+    found += _secrets(variables["config"], "runqy_worker_config", "runqy_worker_credentials")
+    found += _of_limits(variables["slice"], "runqy_worker_slice")
+    keys = [each["name"] for each in variables["git_keys"]]
+    for each in instances:
+        found += _of_instance(each, keys)
+    return found
+
+
+def _of_sources(variables: Mapping[str, Any]) -> Iterator[str]:
+    """How it is to be installed."""
+    wheel, deb = variables["wheel"], variables["deb"]
+    if wheel.startswith(("http://", "https://")) and not variables["wheel_checksum"]:
+        yield "runqy_worker_wheel_checksum: is empty, expected sha256:... for the wheel of a URL"
+    if wheel and not wheel.endswith(".whl"):
+        yield f"runqy_worker_wheel: found {wheel!r}, expected a file or URL that ends in .whl"
+    if deb and not (deb.endswith(".deb") and deb.rpartition("/")[2].count("_") == 2):  # noqa: PLR2004 - NAME_VERSION_ARCHITECTURE
+        yield f"runqy_worker_deb: found {deb!r}, expected NAME_VERSION_ARCHITECTURE.deb"
+    source = variables["apt_source"]
+    for key in ("uris", "suites"):
+        if source and not source.get(key):
+            yield f"runqy_worker_apt_source: {key!r} is missing, expected a text"
+
+
+def _of_instance(instance: Mapping[str, Any], keys: Sequence[str]) -> Iterator[str]:
+    where = f"runqy_worker_instances[{instance['name']}]"
+    if not _NAME.match(instance["name"]):
+        yield f"{where}: found this name, expected {_NAME_RULE}"
+    yield from _of_limits(instance, where)
+    yield from _secrets(instance.get("config") or {}, where + ".config", "credentials")
+    for name in instance.get("environment") or {}:
+        if not _VARIABLE.match(name):
+            yield f"{where}.environment: found {name!r}, expected a name of letters, digits and _"
+    if instance.get("gpus") and instance.get("device") != "cuda":
+        yield f"{where}: found gpus without device: cuda, expected both"
+    key = instance.get("git_key")
+    if key and key not in keys:
+        known = ", ".join(keys) or "none"
+        yield f"{where}.git_key: found {key!r}, expected one of runqy_worker_git_keys ({known})"
+
+
+def _of_limits(limits: Mapping[str, Any], where: str) -> Iterator[str]:
+    for key in ("memory_high", "memory_max"):
+        value = limits.get(key)
+        if value and not _SIZE.match(str(value)):
+            yield f"{where}.{key}: found {value!r}, expected a size such as 24G, or 50%"
+    quota = limits.get("cpu_quota")
+    if quota and not _QUOTA.match(str(quota)):
+        yield f"{where}.cpu_quota: found {quota!r}, expected percent of one processor such as 400%"
+
+
+def _secrets(config: Mapping[str, Any], where: str, place: str) -> Iterator[str]:
+    """Secrets that would end in a file that everybody may read."""
+    for path, credential in _SECRETS.items():
+        section, _, key = path.partition(".")
+        values = config.get(section)
+        if isinstance(values, dict) and values.get(key):
+            yield f"{where}: {path} is a secret, expected it in {place}.{credential}"
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name -> filter."""
+        return {"misfits": misfits}
