@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from ansible_collections.runqy.worker.plugins.module_utils.looking import Instan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 SHOWN = """\
 Id=runqy-worker@a.service
@@ -78,7 +78,7 @@ def test_environments_of_wheels(tmp_path: Path) -> None:
     installation = Installation(FakeCommands(), "/opt/runqy-worker", tmp_path)
     assert installation.what() == ("wheel", "0.2.0")
     assert installation.environments() == ["0.1.0-1f3a5c7e", "0.2.0"]
-    assert Path(installation.files("wheel")).samefile(units)
+    assert units.samefile(installation.files("wheel"))
 
 
 @pytest.mark.parametrize(

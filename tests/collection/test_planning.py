@@ -13,18 +13,12 @@ def _wanted(*given: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _here(**changes: Any) -> dict[str, Any]:
-    usual = {
-        "configured": True,
-        "running": True,
-        "enabled": True,
+    usual: dict[str, Any] = {
+        **dict.fromkeys(("configured", "running", "enabled"), True),
+        **dict.fromkeys(("credentials", "drop_ins", "newer", "settings", "reload"), ()),
         "quiet": False,
         "state": "active",
         "status": "fine",
-        "credentials": [],
-        "drop_ins": [],
-        "newer": [],
-        "settings": [],
-        "reload": [],
         "program": "",
     }
     return {**usual, **changes}
@@ -91,7 +85,7 @@ def test_drop_ins_that_are_no_longer_asked_for_are_found_and_others_left() -> No
 
 
 def test_older_systemd_gets_no_newer_drop_ins() -> None:
-    files: list[dict[str, object]] = [{"from": "a"}, {"from": "b", "since": 254}]
+    files: list[dict[str, Any]] = [{"from": "a"}, {"from": "b", "since": 254}]
     assert placing.for_systemd(files, 252) == files[:1]
     assert placing.for_systemd(files, 257) == files
 
@@ -143,7 +137,7 @@ def test_a_failure_of_a_single_task_tells_its_message() -> None:
 
 def test_status_is_a_line_per_instance() -> None:
     told = {"summary": "a: running 0/1", "restart_needed": ["version 1 runs"], "reload_needed": []}
-    status: list[dict[str, object]] = [
+    status: list[dict[str, Any]] = [
         {"name": "a", "state": "running", "error": None, "status": told},
         {"name": "b", "state": "stopped", "error": None, "status": None},
     ]

@@ -48,8 +48,8 @@ def test_everything_in_the_first_example_is_right() -> None:
         (
             {"instances": [{"name": "a", "state": "startd"}]},
             (
-                "runqy_worker_instances[a].state: found 'startd', expected one of started, stopped, absent; "
-                "did you mean started?"
+                "runqy_worker_instances[a].state: found 'startd', "
+                "expected one of started, stopped, absent; did you mean started?"
             ),
         ),
         ({"instances": [{"state": "started"}]}, "runqy_worker_instances[0]: 'name' is missing, expected a text"),

@@ -78,7 +78,7 @@ def secrets(
 def _secrets(
     given: Mapping[str, Any], shared: Mapping[str, str], git_keys: Sequence[Mapping[str, str]]
 ) -> dict[str, str]:
-    """Credential -> its content: those that all share, the git key's, the instance's own; later ones win."""
+    """Name of the credential -> its content. The git key wins over what all share, the instance's own over both."""
     found = dict(shared)
     key = _git_key(given.get("git_key"), git_keys)
     if key is not None:

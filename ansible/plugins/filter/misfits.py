@@ -21,6 +21,8 @@ _SECRETS = {
     "redis.sentinel_password": "sentinel_password",
     "health.token": "health_token",
 }
+"""Settings that are secrets, and the credentials that they should be."""
+_DEB = re.compile(r"[^_/]+_[^_/]+_[^_/]+\.deb\Z")
 
 
 def misfits(variables: Mapping[str, Any]) -> list[str]:
@@ -49,7 +51,7 @@ def _of_sources(variables: Mapping[str, Any]) -> Iterator[str]:
         yield "runqy_worker_wheel_checksum: is empty, expected sha256:... for the wheel of a URL"
     if wheel and not wheel.endswith(".whl"):
         yield f"runqy_worker_wheel: found {wheel!r}, expected a file or URL that ends in .whl"
-    if deb and not (deb.endswith(".deb") and deb.rpartition("/")[2].count("_") == 2):  # noqa: PLR2004 - NAME_VERSION_ARCHITECTURE
+    if deb and not _DEB.match(deb.rpartition("/")[2]):
         yield f"runqy_worker_deb: found {deb!r}, expected NAME_VERSION_ARCHITECTURE.deb"
     source = variables["apt_source"]
     for key in ("uris", "suites"):

@@ -156,8 +156,8 @@ def started_at(text: str) -> float:
     words = text.split()
     if len(words) != _TIME_WORDS:
         return 0.0
-    moment = dt.datetime.strptime(" ".join(words[1:3]), "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=dt.UTC)
-    return moment.timestamp()
+    moment = dt.datetime.strptime(" ".join(words[1:3]), "%Y-%m-%d %H:%M:%S.%f")  # noqa: DTZ007 - the zone comes next
+    return moment.replace(tzinfo=dt.UTC).timestamp()
 
 
 def changed_at(path: Path) -> float:
