@@ -9,7 +9,7 @@ JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host unit chaos lint format bench bench-quick bench-check bench-fleet docs lock wheel deb deb-check images clean
+.PHONY: help demo test test-host molecule unit chaos lint ansible-lint format bench bench-quick bench-check bench-fleet docs lock wheel deb deb-check images clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -37,6 +37,14 @@ $(VENV)/.go: requirements/go.txt | $(VENV)/bin/python
 	@command -v go >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/go.txt
 	@touch $@
 
+$(VENV)/.ansible: requirements/ansible.txt $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/ansible.txt
+	@touch $@
+
+$(VENV)/.molecule: requirements/molecule.txt $(VENV)/.ansible
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/molecule.txt
+	@touch $@
+
 demo: $(VENV)/.runtime  ## Run the whole thing once: Redis, control server, worker, tasks, results
 	$(BIN)/python -m runqy_worker.development.demo
 
@@ -46,6 +54,9 @@ test: $(VENV)/.tests $(VENV)/.go lint  ## Lint, type-check and test everything t
 test-host: $(VENV)/.tests  ## Test units and packages on booted Debian 12 and 13; needs root, systemd-container and mmdebstrap
 	PYTHONPATH=tests $(BIN)/python -m host.needs
 	$(BIN)/python -m pytest tests/host --numprocesses 2 --dist loadgroup
+
+molecule: $(VENV)/.molecule  ## Try the Ansible collection on booted machines. SCENARIO=deb MOLECULE_DRIVER=nspawn (quicker, as root)
+	PYTHONPATH=tests:packaging $(BIN)/python -m fleet.run $(SCENARIO)
 
 unit: $(VENV)/.tests  ## Only the quick tests
 	$(BIN)/python -m pytest tests/unit
@@ -60,6 +71,10 @@ lint: $(VENV)/.tests  ## Style, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+ansible-lint: $(VENV)/.ansible  ## Lint the Ansible collection, and build it
+	cd ansible && PATH="$(CURDIR)/$(BIN):$$PATH" yamllint --strict . && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint
+	$(BIN)/ansible-galaxy collection build --force --output-path dist ansible
 
 format: $(VENV)/.tests  ## Let ruff lay the code out
 	$(BIN)/ruff check --fix .

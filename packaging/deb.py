@@ -40,10 +40,11 @@ def build(suite: str, revision: str = "", *, check: bool = True) -> Path:
         subprocess.CalledProcessError: The build failed, its tests did, or lintian complains.
     """
     wanted = source(suite, revision)
-    folder = BUILT / f"{suite}-{wanted.digest()}{'' if check else '-unchecked'}"
+    checked = BUILT / f"{suite}-{wanted.digest()}"
+    folders = [checked] if check else [checked, BUILT / f"{checked.name}-unchecked"]
     with _alone():
-        found = sorted(folder.glob("*.deb"))
-        return found[0] if found else _build(wanted, folder, check=check)
+        found = [package for folder in folders for package in folder.glob("*.deb")]
+        return found[0] if found else _build(wanted, folders[-1], check=check)
 
 
 def _build(wanted: Source, folder: Path, *, check: bool) -> Path:

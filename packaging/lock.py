@@ -1,4 +1,4 @@
-"""Pin the requirements with hashes: what runs, tests, draws, a Go toolchain, what a package holds and is built with."""
+"""Pin the requirements with hashes: what runs, tests, draws, Go, what a package holds and is built with, Ansible."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ SETS = {
     "go.txt": ("--group", "go"),
     "package.txt": ("pyproject.toml", "--extra", "gpu", "--constraint", "requirements/runtime.txt"),
     "check.txt": ("--group", "check", "--constraint", "requirements/test.txt"),
+    "ansible.txt": ("--group", "ansible", "--constraint", "requirements/test.txt"),
+    "molecule.txt": ("--group", "molecule", "--constraint", "requirements/test.txt"),
     "build.txt": ("--group", "build", "--constraint", "requirements/runtime.txt"),
 }
 

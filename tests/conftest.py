@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-HOST = Path(__file__).parent / "host"
+BOOTING = tuple(Path(__file__).parent / name for name in ("fleet", "host"))
 LONGEST_BUILD = 600
 """Seconds, on a machine that is busy with other tests."""
 
@@ -25,9 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """tests/host boots machines, so it is looked at only where it is named: `make test-host`."""
+    """What boots machines is looked at only where it is named, as `make test-host` does."""
+    if collection_path not in BOOTING:
+        return None
     named = ((config.invocation_params.dir / arg.split("::")[0]).resolve() for arg in config.args)
-    return True if collection_path == HOST and not any(path.is_relative_to(HOST) for path in named) else None
+    return None if any(path.is_relative_to(collection_path) for path in named) else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

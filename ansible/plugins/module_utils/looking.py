@@ -157,7 +157,7 @@ def started_at(text: str) -> float:
     if len(words) != _TIME_WORDS:
         return 0.0
     moment = dt.datetime.strptime(" ".join(words[1:3]), "%Y-%m-%d %H:%M:%S.%f")  # noqa: DTZ007 - the zone comes next
-    return moment.replace(tzinfo=dt.UTC).timestamp()
+    return moment.replace(tzinfo=dt.timezone.utc).timestamp()
 
 
 def changed_at(path: Path) -> float:

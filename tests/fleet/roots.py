@@ -1,0 +1,67 @@
+"""The root file system of the collection's test machines: that of the host tests, with what stands around a worker."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+from fleet.downloads import PINS, downloads
+from host.rootfs import BUILD, ROOT, rootfs
+
+SITE = ROOT / "ansible/extensions/molecule/site"
+"""Units, keys and task code of the Redis and the control server that run in each machine."""
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_KEY_LENGTH = 12
+
+
+def prepared(suite: str) -> Path:
+    """The root of a suite; made now, which takes a minute, unless it is there."""
+    base, packages = rootfs(suite), downloads(suite)
+    key = hashlib.sha256(f"{base.name}\n{packages.name}\n{_recipe()}".encode()).hexdigest()[:_KEY_LENGTH]
+    path = BUILD / "rootfs" / f"fleet-{suite}-{key}"
+    with (path.parent / f"fleet-{suite}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            for old in path.parent.glob(f"fleet-{suite}-*"):
+                shutil.rmtree(old)
+            _make(path, base, packages)
+    return path
+
+
+def _recipe() -> str:
+    files = sorted(path for path in (SITE / "root").rglob("*") if path.is_file())
+    return (SITE / "prepare.sh").read_text() + "".join(f"{path.name}\n{path.read_text()}" for path in files)
+
+
+def _make(path: Path, base: Path, packages: Path) -> None:
+    new = path.with_suffix(".new")
+    if new.exists():
+        shutil.rmtree(new)
+    _run("cp", "--archive", "--one-file-system", str(base), str(new))
+    shutil.copytree(packages, new / "srv/packages")
+    shutil.copyfile(PINS, new / "srv/requirements.txt")
+    _run("cp", "--recursive", "--no-preserve=ownership,mode", f"{SITE / 'root'}/.", str(new))
+    if _CERTIFICATES.exists():  # whom this host trusts, where packages are fetched through something that it knows
+        shutil.copyfile(_CERTIFICATES, new / _CERTIFICATES.relative_to("/"))
+    names = new / "etc/resolv.conf"
+    shutil.copyfile("/etc/resolv.conf", names)
+    program = shutil.copy(SITE / "prepare.sh", new / "srv")
+    done = subprocess.run(
+        ["chroot", str(new), "/bin/sh", "-eu", "/srv/prepare.sh"],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    Path(program).unlink()
+    names.unlink()
+    if done.returncode != 0:
+        raise RuntimeError(f"{SITE / 'prepare.sh'} failed (exit code {done.returncode}):\n{done.stdout}{done.stderr}")
+    new.rename(path)
+
+
+def _run(*argv: str) -> None:
+    subprocess.run(argv, check=True)
