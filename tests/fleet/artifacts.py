@@ -9,11 +9,15 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deb import build
 from host.rootfs import ROOT
 
 from runqy_worker.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BUILT = ROOT / "build/fleet"
 OLDER = "0.0.9"
@@ -21,12 +25,14 @@ OLDER = "0.0.9"
 _COPIED = ("runqy_worker", "packaging", "requirements", "docs", "systemd", "README.md", "LICENSE", "pyproject.toml")
 
 
-def wheel(version: str = __version__) -> Path:
-    """A wheel of the checkout, under a version of choice."""
+def wheel(version: str = __version__, changed: Mapping[str, str] | None = None) -> Path:
+    """A wheel of the checkout, under a version of choice, and with files changed: path -> text."""
     folder = BUILT / "wheels" / version
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="runqy-wheel-") as scratch:
         tree = _copy(Path(scratch), version)
+        for name, text in (changed or {}).items():
+            (tree / name).write_text(text)
         subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),

@@ -1,4 +1,4 @@
-"""What a machine without a network installs the worker from: all as the index has it, so that its hashes hold."""
+"""What machines without a network install from: wheels as the index has them, so that their hashes hold."""
 
 from __future__ import annotations
 
@@ -16,25 +16,20 @@ if TYPE_CHECKING:
 
 PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
 PINS = ROOT / "requirements/package.txt"
+_NEWEST_ANSIBLE = ROOT / "requirements/ansible-newest.txt"
 _TOOLS = ("setuptools", "wheel")
 """What builds the one dependency that is there as a source only."""
 _KEY_LENGTH = 12
 
 
-def downloads(suite: str) -> Path:
+def packages(suite: str) -> Path:
     """A directory of the worker's dependencies for the suite's Python, and of uv."""
-    uv = _uv()
-    key = hashlib.sha256(f"{suite}\n{uv}\n{PINS.read_text()}".encode()).hexdigest()[:_KEY_LENGTH]
-    path = BUILD / "wheels" / f"fleet-{suite}-{key}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f"fleet-{suite}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            new = path.with_suffix(".new")
-            _fetch(new, suite, "--require-hashes", "--requirement", str(PINS))
-            _fetch(new, suite, uv, *_TOOLS)
-            new.rename(path)
-    return path
+    return _fetched("fleet", suite, ("--require-hashes", "--requirement", str(PINS)), (_uv(), *_TOOLS))
+
+
+def newest_ansible(suite: str) -> Path:
+    """A directory with the newest ansible-core, which needs a newer Python than that of Debian 12."""
+    return _fetched("ansible", suite, ("--require-hashes", "--requirement", str(_NEWEST_ANSIBLE)))
 
 
 def _uv() -> str:
@@ -42,6 +37,22 @@ def _uv() -> str:
     if found is None:
         raise RuntimeError("requirements/test.txt has no uv")
     return found[0]
+
+
+def _fetched(kind: str, suite: str, *sets: tuple[str, ...]) -> Path:
+    """A directory of what pip downloads for the suite's Python; one that was made for the same words is taken again."""
+    pinned = "".join(path.read_text() for path in (PINS, _NEWEST_ANSIBLE))
+    key = hashlib.sha256(f"{suite}\n{sets}\n{pinned}".encode()).hexdigest()[:_KEY_LENGTH]
+    path = BUILD / "wheels" / f"{kind}-{suite}-{key}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / f"{kind}-{suite}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            new = path.with_suffix(".new")
+            for words in sets:
+                _fetch(new, suite, *words)
+            new.rename(path)
+    return path
 
 
 def _fetch(directory: Path, suite: str, *what: str) -> None:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from fleet.downloads import PINS, downloads
+from fleet.downloads import PINS, packages
 from host.rootfs import BUILD, ROOT, rootfs
 
 SITE = ROOT / "ansible/extensions/molecule/site"
@@ -19,15 +19,15 @@ _KEY_LENGTH = 12
 
 def prepared(suite: str) -> Path:
     """The root of a suite; made now, which takes a minute, unless it is there."""
-    base, packages = rootfs(suite), downloads(suite)
-    key = hashlib.sha256(f"{base.name}\n{packages.name}\n{_recipe()}".encode()).hexdigest()[:_KEY_LENGTH]
+    base, wheels = rootfs(suite), packages(suite)
+    key = hashlib.sha256(f"{base.name}\n{wheels.name}\n{_recipe()}".encode()).hexdigest()[:_KEY_LENGTH]
     path = BUILD / "rootfs" / f"fleet-{suite}-{key}"
     with (path.parent / f"fleet-{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
             for old in path.parent.glob(f"fleet-{suite}-*"):
                 shutil.rmtree(old)
-            _make(path, base, packages)
+            _make(path, base, wheels)
     return path
 
 
@@ -36,12 +36,12 @@ def _recipe() -> str:
     return (SITE / "prepare.sh").read_text() + "".join(f"{path.name}\n{path.read_text()}" for path in files)
 
 
-def _make(path: Path, base: Path, packages: Path) -> None:
+def _make(path: Path, base: Path, wheels: Path) -> None:
     new = path.with_suffix(".new")
     if new.exists():
         shutil.rmtree(new)
     _run("cp", "--archive", "--one-file-system", str(base), str(new))
-    shutil.copytree(packages, new / "srv/packages")
+    shutil.copytree(wheels, new / "srv/packages")
     shutil.copyfile(PINS, new / "srv/requirements.txt")
     _run("cp", "--recursive", "--no-preserve=ownership,mode", f"{SITE / 'root'}/.", str(new))
     if _CERTIFICATES.exists():  # whom this host trusts, where packages are fetched through something that it knows

@@ -36,5 +36,5 @@ def test_a_stopped_instance_is_ready_to_be_started(host):
 
 def test_it_is_the_package(host):
     assert host.package("runqy-worker").is_installed
-    assert not host.file("/opt/runqy-worker").exists
+    assert host.check_output("ls /opt/runqy-worker").startswith("uv-")  # and no environment of the worker's
     assert host.check_output("dpkg --verify runqy-worker || true") in {"", "??5?????? c /etc/runqy-worker/config.yml"}

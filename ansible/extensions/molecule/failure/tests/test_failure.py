@@ -10,10 +10,14 @@ from fleet.hosts import Worker
 
 HINTS = {
     "misspelt": ("concurency", "concurrency"),
-    "server down": ("http://127.0.0.1:9",),
+    "server down": ("127.0.0.1:9 can't be reached", "Is the runqy server up?"),
     "bad key": ("api_key",),
-    "bad repository": ("nowhere", "file:///srv/git/nothing"),
+    "bad repository": ("nowhere", "there is no repository file:///srv/git/nothing"),
 }
+
+
+def test_runs_change_once_and_check_mode_works_before_and_after(machine):
+    checks.check_that_nothing_was_left_to_change(machine)
 
 
 @pytest.fixture
@@ -27,7 +31,8 @@ def test_what_is_right_is_applied(noted):
 
 @pytest.mark.parametrize("case", HINTS)
 def test_a_mistake_is_named(noted, case):
-    assert [hint for hint in HINTS[case] if hint not in noted["said"][case]] == [], noted["said"][case]
+    said = str(noted["said"][case])
+    assert [hint for hint in HINTS[case] if hint not in said] == [], said
 
 
 @pytest.mark.parametrize("case", HINTS)

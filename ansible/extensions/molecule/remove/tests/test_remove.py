@@ -10,6 +10,10 @@ ACCOUNTS = ("passwd", "group", "shadow", "gshadow", "subuid", "subgid", ".pwd.lo
 BACKUPS = {f"/etc/{name}{suffix}" for name in ACCOUNTS for suffix in ("", "-")}
 
 
+def test_runs_change_once_and_check_mode_works_before_and_after(machine):
+    checks.check_that_nothing_was_left_to_change(machine)
+
+
 def test_nothing_is_left_but_data_where_that_was_to_stay(machine, host):
     left = files_left(host)
     if machine == "kept-1":

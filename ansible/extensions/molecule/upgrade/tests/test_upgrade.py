@@ -10,6 +10,10 @@ from fleet.hosts import Worker, runs
 from runqy_worker.version import __version__
 
 
+def test_runs_change_once_and_check_mode_works_before_and_after(machine):
+    checks.check_that_nothing_was_left_to_change(machine)
+
+
 def test_all_hosts_have_the_new_version_and_run_it(machine, host):
     worker = Worker(host, "inference")
     assert worker.is_running, worker.log()

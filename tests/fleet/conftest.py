@@ -1,0 +1,121 @@
+"""Machines that site.yml has made workers, and an operator who plays on them."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fleet import artifacts
+from fleet.playing import Operator
+from fleet.roots import prepared
+from host.machine import Machine
+from host.needs import missing
+from host.rootfs import BUILD, ROOT
+from support.tools import missing as tool_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from fleet.playing import Played
+
+    Workers = Callable[[int], dict[str, Machine]]
+
+LONGEST = 900
+"""Seconds that a test may take, its fixtures included."""
+SUITE = "bookworm"
+UNITS = ("runqy-worker@inference.service", "runqy-worker@reports.service")
+_OLDEST = ROOT / "requirements/ansible-oldest.txt"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give them the time that they need."""
+    for item in items:
+        if "/fleet/" in str(item.path):
+            item.add_marker(pytest.mark.timeout(LONGEST), append=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _host_can_boot_machines() -> None:
+    if reasons := missing():
+        tool_missing("; ".join(reasons))
+
+
+@pytest.fixture(scope="session")
+def settings() -> dict[str, Any]:
+    """The role's variables: from a wheel, two instances, and one that is to be gone."""
+    return {
+        "wheel": str(artifacts.wheel()),
+        "find_links": "/srv/packages",
+        "server_url": "http://127.0.0.1:3000",
+        "api_key": "worker-key",
+        "config": {"bootstrap": {"retry_delay": "200ms"}},
+        "instances": [
+            {"name": "inference", "memory_max": "1G"},
+            {"name": "reports", "environment": {"COLOUR": "blue"}},
+            {"name": "billing", "state": "absent"},
+        ],
+    }
+
+
+@pytest.fixture(scope="session")
+def oldest_ansible() -> Path:
+    """The directory of the programs of the oldest Ansible that the collection is for."""
+    path = BUILD / "ansible-oldest"
+    if not (path / "complete").exists():
+        shutil.rmtree(path, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", path], check=True)
+        pip = [str(path / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--require-hashes", "--requirement", str(_OLDEST)], check=True)
+        (path / "complete").touch()
+    return path / "bin"
+
+
+@pytest.fixture(scope="session")
+def first_runs() -> list[Played]:
+    """What those runs did that made the first machine a worker: in check mode, for real, again, and in check mode."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def worker_root(
+    settings: dict[str, Any],
+    oldest_ansible: Path,
+    first_runs: list[Played],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Path]:
+    """The root file system of a machine that was made a worker."""
+    directory = tmp_path_factory.mktemp("first")
+    copied = directory / "root"
+    with Machine(prepared(SUITE), directory / "console") as machine:
+        machine.copy_in(artifacts.source(), "/root")
+        machine.sh("tar -xC /srv/site -f /root/source.tar")
+        machine.systemctl("enable", "--now", "site-redis", "site-control")
+        operator = Operator(directory, {"first": machine}, settings, oldest_ansible)
+        runs = (["--check", "--diff"], ["--diff"], ["--diff"], ["--check", "--diff"])
+        first_runs.extend(operator.play("site", *args) for args in runs)
+        machine.systemctl("stop", *UNITS)
+        subprocess.run(["cp", "--archive", "--one-file-system", f"{machine.root}/.", str(copied)], check=True)
+    yield copied
+    shutil.rmtree(copied)
+
+
+@pytest.fixture(scope="module")
+def workers(worker_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """Boots that many workers, by name; they end with the tests of the file."""
+    directory = tmp_path_factory.mktemp("workers")
+    with contextlib.ExitStack() as running:
+
+        def boot(number: int) -> dict[str, Machine]:
+            machines = {}
+            for name in (f"worker-{count}" for count in range(1, number + 1)):
+                machines[name] = running.enter_context(Machine(worker_root, directory / f"{name}.console"))
+            for machine in machines.values():
+                machine.systemctl("start", *UNITS)
+            return machines
+
+        yield boot
