@@ -37,6 +37,7 @@ def test_a_name_is_enough() -> None:
         "drop_in": [],
         "cuda": False,
         "user": "",
+        "group": "",
     }
 
 

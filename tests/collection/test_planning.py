@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ansible_collections.runqy.worker.plugins.filter import placing, planning, removing, telling
@@ -14,12 +15,13 @@ def _wanted(*given: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _here(**changes: Any) -> dict[str, Any]:
     usual: dict[str, Any] = {
-        **dict.fromkeys(("configured", "running", "enabled"), True),
-        **dict.fromkeys(("credentials", "drop_ins", "newer", "settings", "reload"), ()),
+        **dict.fromkeys(("configured", "running", "up", "enabled"), True),
+        **dict.fromkeys(("credentials", "drop_ins", "newer", "settings", "reload", "data"), ()),
         "quiet": False,
         "state": "active",
         "status": "fine",
         "program": "",
+        "environment": "",
     }
     return {**usual, **changes}
 
@@ -50,10 +52,16 @@ def test_another_version_restarts_only_when_that_is_asked_for() -> None:
 
 def test_what_does_not_run_is_started_and_never_restarted() -> None:
     wanted = _wanted({"name": "a"}, {"name": "b", "state": "stopped"})
-    done = planning.actions(
-        wanted, {"a": _here(running=False), "b": _here(running=False)}, changed=["a", "b"], main=True
-    )
+    down = _here(running=False, up=False)
+    done = planning.actions(wanted, {"a": down, "b": down}, changed=["a", "b"], main=True)
     assert done == {"start": ["a"], "reload": [], "restart": []}
+
+
+def test_what_waits_for_its_next_attempt_to_start_is_restarted_so_that_it_reads_its_files_anew() -> None:
+    found = {"a": _here(running=False, state="activating")}
+    assert planning.actions(_wanted({"name": "a"}), found) == {"start": [], "reload": [], "restart": ["a"]}
+    assert planning.running(found) == []
+    assert planning.up(found) == ["a"]
 
 
 def test_restarts_can_be_left_to_the_operator() -> None:
@@ -78,6 +86,13 @@ def test_secrets_that_nobody_lists_are_found() -> None:
     assert placing.unlisted([wanted], {"a": _here(credentials=paths)}) == paths[1:]
 
 
+def test_secrets_that_were_encrypted_on_the_host_stay_unless_a_plain_one_replaces_them() -> None:
+    (wanted,) = complete([{"name": "a", "credentials": {"git_token": "t"}}], {}, ())
+    store = "/etc/credstore.encrypted/runqy-worker.a"
+    paths = [f"{store}.git-token.encrypted", f"{store}.redis-password.encrypted"]
+    assert placing.unlisted([wanted], {"a": _here(credentials=paths)}) == paths[:1]
+
+
 def test_drop_ins_that_are_no_longer_asked_for_are_found_and_others_left() -> None:
     found = {"a": _here(drop_ins=["ansible.conf", "cuda.conf", "override.conf"])}
     paths = [each["path"] for each in placing.leftovers(_wanted({"name": "a", "device": "cuda"}), found)]
@@ -94,12 +109,43 @@ def test_environments_that_are_used_or_new_stay() -> None:
     host = {
         "environments": ["0.1.0", "uv-1", "0.2.0", "0.3.0", "0.4.0"],
         "version": "0.4.0",
-        "instances": {
-            "a": _here(program="it runs from /opt/runqy-worker/0.1.0, and /opt/runqy-worker/0.4.0 is in use")
-        },
+        "instances": {"a": _here(environment="0.1.0")},
     }
-    assert planning.outdated(host, "0.5.0", 2) == ["0.2.0", "0.3.0"]
-    assert planning.outdated(host, "0.5.0", 9) == []
+    assert planning.outdated(host, "0.5.0", 2, "/opt/runqy-worker/uv-1") == ["0.2.0", "0.3.0"]
+    assert planning.outdated(host, "0.5.0", 9, "/opt/runqy-worker/uv-1") == []
+    assert planning.outdated(host, "0.5.0", 9, "/opt/runqy-worker/uv-2") == ["uv-1"]
+
+
+def test_packages_that_are_used_or_new_stay() -> None:
+    files = [f"/var/cache/runqy-worker-packages/runqy-worker_0.{number}_amd64.deb" for number in range(1, 5)]
+    assert removing.spare_packages(files, ["0.1", "0.5"], 2) == files[1:2]
+    assert removing.spare_packages(files, [], 9) == []
+
+
+def test_the_version_to_go_back_to_is_the_one_that_instances_run_from() -> None:
+    host = {"version": "0.2.0", "instances": {"a": _here(environment="0.1.0"), "b": _here(running=False)}}
+    assert planning.serving_version(host) == "0.1.0"
+    assert planning.serving_version({**host, "instances": {}}) == "0.2.0"
+
+
+def test_only_what_claimed_before_claims_again() -> None:
+    before = {"a": _here(), "b": _here(quiet=True), "c": _here()}
+    after = {"a": _here(quiet=True), "b": _here(quiet=True), "c": _here()}
+    assert planning.claiming(before) == ["a", "c"]
+    assert planning.quieted(["a", "c"], after) == ["a"]
+    assert planning.quieted([], after) == []
+
+
+def _examined(name: str, *checks: str) -> dict[str, Any]:
+    findings = [{"check": check, "level": "problem", "found": "x", "advice": "y"} for check in checks]
+    return {"item": name, "rc": int(bool(checks)), "stdout": json.dumps({"examined": [{"findings": findings}]})}
+
+
+def test_a_unit_that_failed_before_is_no_reason_not_to_start_it() -> None:
+    results = [_examined("a"), _examined("b", "unit"), _examined("c", "unit", "server"), {"item": "d", "skipped": True}]
+    assert planning.refused(results) == ["c"]
+    assert planning.refused([{"item": "e", "rc": 70, "stdout": "", "stderr": "Traceback"}]) == ["e"]
+    assert telling.reasons_of(results, ["c"]) == ["c:\nunit: x -> y\nserver: x -> y"]
 
 
 def test_an_absent_instance_is_removed_once() -> None:

@@ -105,7 +105,19 @@ def test_all_problems_are_told_at_once_and_no_secret_is() -> None:
         ),
         (
             {"wheel": "https://x/a.whl"},
-            "runqy_worker_wheel_checksum: is empty, expected sha256:... for the wheel of a URL",
+            "runqy_worker_wheel_checksum: is empty, expected sha256:... of what the URL leads to",
+        ),
+        (
+            {"deb": "https://x/runqy-worker_0.1.0_amd64.deb"},
+            "runqy_worker_deb_checksum: is empty, expected sha256:... of what the URL leads to",
+        ),
+        (
+            {"serial": ["1", "a few"]},
+            "runqy_worker_serial: found 'a few', expected a number of hosts, or a part of them such as 25%",
+        ),
+        (
+            {"server_url": "https://x", "instances": [{"name": "a"}, {"name": "b", "state": "absent"}]},
+            "runqy_worker_instances[a]: has no key for https://x, expected one in runqy_worker_api_key",
         ),
         ({"deb": "worker.deb"}, "runqy_worker_deb: found 'worker.deb', expected NAME_VERSION_ARCHITECTURE.deb"),
         ({"apt_source": {"uris": "https://x"}}, "runqy_worker_apt_source: 'suites' is missing, expected a text"),
@@ -113,6 +125,29 @@ def test_all_problems_are_told_at_once_and_no_secret_is() -> None:
 )
 def test_what_does_not_fit_together(given: dict[str, Any], told: str) -> None:
     assert _misfits(**given) == [told]
+
+
+def test_a_number_of_hosts_is_a_batch_as_well() -> None:
+    assert _misfits(serial=5) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"credentials": {"api_key": "s3cret"}},
+        {"unlisted_credentials": "keep"},
+        {"instances": [{"name": "a", "credentials": {"api_key": "s3cret"}}]},
+        {"instances": [{"name": "a", "config": {"server": {"url": ""}}}]},
+    ],
+)
+def test_a_key_may_come_from_several_places(given: dict[str, Any]) -> None:
+    assert _misfits(**{"server_url": "https://x", "instances": [{"name": "a"}], **given}) == []
+
+
+def test_a_variable_that_was_left_empty_is_told() -> None:
+    assert _problems(instances=None) == [
+        "runqy_worker_instances: is empty, expected a list; leave it out for the default"
+    ]
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a b", "a/b", "x" * 65])

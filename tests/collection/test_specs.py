@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import role_readme
 import yaml
 from collection.files import COLLECTION, DEFAULTS, OPTIONS, ROLE, sources
@@ -68,12 +69,13 @@ def test_secrets_are_in_one_task_which_shows_nothing() -> None:
     assert told == ["credentials.yml"]
     (task,) = [task for task in yaml.safe_load((ROLE / "tasks" / "credentials.yml").read_text()) if "no_log" in task]
     assert task["diff"] is False
-    assert task["no_log"] == "{{ runqy_worker_no_log }}"
+    assert task["no_log"] == "{{ runqy_worker_no_log | bool }}"
     assert task["ansible.builtin.copy"]["mode"] == "0400"
 
 
-def test_no_unit_is_in_the_collection() -> None:
-    assert not [path for path in COLLECTION.rglob("*.service") if "collections" not in path.parts]
+def test_no_second_copy_of_a_unit_is_in_the_collection() -> None:
+    shipped = {path.name for path in (COLLECTION.parent / "systemd").rglob("*") if path.is_file()}
+    assert not [path for path in COLLECTION.rglob("*") if path.name in shipped - {"README.md"}]
     assert "ExecStart" not in "".join(sources().values())
 
 
@@ -86,6 +88,17 @@ def test_the_collection_installs_the_version_that_it_comes_with() -> None:
     internal = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
     assert internal["__runqy_worker_own_version"] == __version__
     assert yaml.safe_load((COLLECTION / "galaxy.yml").read_text())["version"] == __version__
+
+
+@pytest.mark.parametrize(("kind", "converted"), [("bool", "bool"), ("int", "int")])
+def test_what_may_be_given_as_text_on_the_command_line_is_converted_where_it_is_used(kind: str, converted: str) -> None:
+    named = [
+        name for name, option in OPTIONS.items() if option["type"] == kind and name != "runqy_worker_journal_lines"
+    ]
+    for path, text in sources().items():
+        for name in named:
+            used = re.findall(rf"\b{name}\b(?!:)(?!=)(?! to true)", text)
+            assert len(used) == len(re.findall(rf"\b{name} \| {converted}\b", text)), f"{path}: {name}"
 
 
 def test_nothing_is_delegated_or_run_for_others() -> None:

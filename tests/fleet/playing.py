@@ -117,6 +117,7 @@ class Operator:
             hosts[name] = {"ansible_connection": "community.docker.nsenter", "ansible_nsenter_pid": machine.pid}
         variables = {
             "ansible_python_interpreter": "/usr/bin/python3",
+            "ansible_user": "root",
             **{f"runqy_worker_{name}": value for name, value in {**self.settings, **changed}.items()},
         }
         path = self._directory / "inventory.yml"

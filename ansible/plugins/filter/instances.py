@@ -18,6 +18,7 @@ CREDENTIALS = (
 LIMITS = {"memory_high": "MemoryHigh", "memory_max": "MemoryMax", "cpu_quota": "CPUQuota", "tasks_max": "TasksMax"}
 _LINES = ("ssh_key", "known_hosts")
 """Files of lines, whose last line must end, too."""
+_TRUE = frozenset(("yes", "on", "true", "1", "y", "t"))
 _PLAIN = frozenset("_-+=.,:/@%")
 
 
@@ -40,19 +41,24 @@ def complete(
 
 
 def _complete(given: Mapping[str, Any], credentials: Sequence[str]) -> dict[str, Any]:
-    state = given.get("state") or "started"
+    state, name = given.get("state") or "started", str(given["name"])
     return {
-        "name": given["name"],
-        "unit": unit_of(given["name"]),
+        "name": name,
+        "unit": unit_of(name),
         "state": state,
-        "enabled": state == "started" if given.get("enabled") is None else given["enabled"],
+        "enabled": state == "started" if given.get("enabled") is None else _true(given["enabled"]),
         "settings": _settings(given),
         "environment": _environment(given),
         "credentials": list(credentials),
         "drop_in": limits(given) + _owner(given),
         "cuda": given.get("device") == "cuda",
         "user": given.get("user") or "",
+        "group": given.get("group") or "",
     }
+
+
+def _true(value: object) -> bool:
+    return value if isinstance(value, bool) else str(value).lower() in _TRUE
 
 
 def secrets(
@@ -68,7 +74,7 @@ def secrets(
         git_keys: See there.
     """
     return [
-        {"name": each["name"], "path": secret_of(each["name"], name), "content": content}
+        {"name": str(each["name"]), "path": secret_of(each["name"], name), "content": content}
         for each in instances
         if each.get("state") != "absent"
         for name, content in _secrets(each, credentials, git_keys).items()
@@ -97,10 +103,10 @@ def _git_key(name: str | None, keys: Sequence[Mapping[str, str]]) -> Mapping[str
 
 def _settings(given: Mapping[str, Any]) -> Settings:
     """What goes into the instance's YAML file."""
-    queues = given.get("queues") or [given["name"]]
+    queues = given.get("queues") or [str(given["name"])]
     worker = {"queue": queues[0]} if len(queues) == 1 else {"queues": list(queues)}
     if given.get("concurrency"):
-        worker["concurrency"] = given["concurrency"]
+        worker["concurrency"] = int(given["concurrency"])
     return overlay({"worker": worker}, given.get("config") or {})
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _SIZE = re.compile(r"(\d+(\.\d+)?[KMGTP]?|\d+%|infinity)\Z")
+_BATCH = re.compile(r"[1-9]\d*%?\Z")
 _QUOTA = re.compile(r"\d+%\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -32,23 +33,42 @@ def misfits(variables: Mapping[str, Any]) -> list[str]:
         variables: Name without `runqy_worker_` -> value.
     """
     instances = variables["instances"]
-    names = [each["name"] for each in instances]
+    names = [str(each["name"]) for each in instances]
     twice = sorted({name for name in names if names.count(name) > 1})
     found = [f"runqy_worker_instances: {name} is there twice" for name in twice]
     found += _of_sources(variables)
+    found += _of_batches(variables["serial"])
     found += _secrets(variables["config"], "runqy_worker_config", "runqy_worker_credentials")
     found += _of_limits(variables["slice"], "runqy_worker_slice")
     keys = [each["name"] for each in variables["git_keys"]]
     for each in instances:
         found += _of_instance(each, keys)
-    return found
+    return [*found, *_without_key(variables)]
+
+
+def _without_key(variables: Mapping[str, Any]) -> Iterator[str]:
+    """Instances that no server would let in. Those whose secrets somebody else brings are not looked at."""
+    if variables["unlisted_credentials"] == "keep" or variables["credentials"].get("api_key"):
+        return
+    for each in variables["instances"]:
+        own = (each.get("config") or {}).get("server") or {}
+        url = own.get("url", variables["server_url"] or (variables["config"].get("server") or {}).get("url"))
+        if each.get("state") != "absent" and url and not (each.get("credentials") or {}).get("api_key"):
+            yield f"runqy_worker_instances[{each['name']}]: has no key for {url}, expected one in runqy_worker_api_key"
+
+
+def _of_batches(serial: Any) -> Iterator[str]:
+    for each in serial if isinstance(serial, list) else [serial]:
+        if not _BATCH.match(str(each)):
+            yield f"runqy_worker_serial: found {each!r}, expected a number of hosts, or a part of them such as 25%"
 
 
 def _of_sources(variables: Mapping[str, Any]) -> Iterator[str]:
     """How it is to be installed."""
     wheel, deb = variables["wheel"], variables["deb"]
-    if wheel.startswith(("http://", "https://")) and not variables["wheel_checksum"]:
-        yield "runqy_worker_wheel_checksum: is empty, expected sha256:... for the wheel of a URL"
+    for kind, source in (("wheel", wheel), ("deb", deb)):
+        if source.startswith(("http://", "https://")) and not variables[f"{kind}_checksum"]:
+            yield f"runqy_worker_{kind}_checksum: is empty, expected sha256:... of what the URL leads to"
     if wheel and not wheel.endswith(".whl"):
         yield f"runqy_worker_wheel: found {wheel!r}, expected a file or URL that ends in .whl"
     if deb and not _DEB.match(deb.rpartition("/")[2]):
@@ -61,7 +81,7 @@ def _of_sources(variables: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_instance(instance: Mapping[str, Any], keys: Sequence[str]) -> Iterator[str]:
     where = f"runqy_worker_instances[{instance['name']}]"
-    if not _NAME.match(instance["name"]):
+    if not _NAME.match(str(instance["name"])):
         yield f"{where}: found this name, expected {_NAME_RULE}"
     yield from _of_limits(instance, where)
     yield from _secrets(instance.get("config") or {}, where + ".config", "credentials")

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.runqy.worker.plugins.plugin_utils.places import (
     CUDA_DROP_IN,
+    ENCRYPTED_STORE,
     OWN_DROP_IN,
+    STORE,
     drop_ins_of,
     here,
     secret_of,
@@ -19,13 +21,25 @@ if TYPE_CHECKING:
 
 
 def unlisted(instances: Sequence[Instance], found: Found) -> list[str]:
-    """Secrets on the host that the instances don't have."""
+    """Secrets on the host that the instances don't have, and encrypted ones that the plain ones replace.
+
+    Other encrypted ones were made on the host itself, for its key, and stay.
+    """
     return [
         path
         for each in instances
         for path in here(found, each["name"])["credentials"]
-        if path not in {secret_of(each["name"], key) for key in each["credentials"]}
+        if _is_encrypted(path) == (_plain(path) in {secret_of(each["name"], key) for key in each["credentials"]})
     ]
+
+
+def _is_encrypted(path: str) -> bool:
+    return path.startswith(ENCRYPTED_STORE)
+
+
+def _plain(path: str) -> str:
+    """The same secret's path when it is not encrypted."""
+    return f"{STORE}/{path.rpartition('/')[2].removesuffix('.encrypted')}"
 
 
 def folders(instances: Sequence[Instance]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.runqy.worker.plugins.plugin_utils.doctor import problems_of
 from ansible_collections.runqy.worker.plugins.plugin_utils.places import here
 
 if TYPE_CHECKING:
@@ -58,13 +59,18 @@ def actions(
         name, now = each["name"], here(found, each["name"])
         if each["state"] != "started":
             continue
-        if not now["running"]:
+        if not now["up"]:
             to["start"].append(name)
-        elif restart and (name in changed or now["newer"] or now["settings"] or (program and now["program"])):
+        elif restart and (name in changed or _is_stale(now, program=program)):
             to["restart"].append(name)
         elif restart and (name in settings or main or now["reload"]):
             to["reload"].append(name)
     return to
+
+
+def _is_stale(now: Mapping[str, Any], *, program: bool) -> bool:
+    """Whether it needs a restart to go by what is on the disk; so does one that waits for its next attempt to start."""
+    return bool(not now["running"] or now["newer"] or now["settings"] or (program and now["program"]))
 
 
 def unsettled(names: Sequence[str], found: Found) -> list[str]:
@@ -87,14 +93,50 @@ def _differences(wanted: Instance, now: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: found settings, expected none"
 
 
+def behind(names: Sequence[str], found: Found) -> list[str]:
+    """Of the instances that ran those that run another version than the one installed, one sentence each."""
+    return [f"{name}: {here(found, name)['program']}" for name in names if here(found, name)["program"]]
+
+
 def running(found: Found, only: Collection[str] = ()) -> list[str]:
     """Names of the instances that run, of those asked for."""
     return [name for name, now in sorted(found.items()) if now["running"] and (not only or name in only)]
 
 
-def quiet(found: Found) -> list[str]:
-    """Names of the instances that run and claim nothing because they were told so."""
-    return [name for name in running(found) if found[name]["quiet"]]
+def up(found: Found, only: Collection[str] = ()) -> list[str]:
+    """Names of the instances that run, start, or wait for their next attempt to start, of those asked for."""
+    return [name for name, now in sorted(found.items()) if now["up"] and (not only or name in only)]
+
+
+def claiming(found: Found) -> list[str]:
+    """Names of the instances that run and were not told to claim nothing."""
+    return [name for name in running(found) if not found[name]["quiet"]]
+
+
+def quieted(names: Sequence[str], found: Found) -> list[str]:
+    """Of the instances that were claiming those that still run, but claim nothing now."""
+    return [name for name in running(found, names) if found[name]["quiet"]] if names else []
+
+
+def refused(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the instances in which `runqy-worker doctor --json` found a problem that is not their unit's state.
+
+    Args:
+        results: Of the loop over their names.
+    """
+    return [each["item"] for each in results if each.get("rc") and not _only_of_unit(each.get("stdout", ""))]
+
+
+def _only_of_unit(text: str) -> bool:
+    """Whether all problems are of the unit, such as that it failed before: that is what is about to be mended."""
+    found = problems_of(text)
+    return bool(found) and all(finding["check"] == "unit" for finding in found)
+
+
+def serving_version(host: Mapping[str, Any]) -> str:
+    """The version that instances run from, where they agree on one; else the one installed."""
+    names = {now["environment"] for now in host["instances"].values() if now["environment"]}
+    return names.pop() if len(names) == 1 else str(host["version"])
 
 
 def due(host: Mapping[str, Any], wanted: str) -> bool:
@@ -107,12 +149,20 @@ def strayed(names: Sequence[str], found: Found) -> list[str]:
     return [name for name in names if not here(found, name)["running"] or here(found, name)["program"]]
 
 
-def outdated(host: Mapping[str, Any], wanted: str, keep: int) -> list[str]:
-    """Environments that can go: all but the newest, the one in use before, those that instances run from, and tools."""
-    programs = [now["program"] for now in host["instances"].values()]
+def outdated(host: Mapping[str, Any], wanted: str, keep: int, tool: str = "") -> list[str]:
+    """Environments that can go: all but the newest, the one in use before, and those that instances run from.
+
+    Args:
+        host: What `worker_info` found.
+        wanted: The environment that is in use now.
+        keep: How many stay, that one included.
+        tool: Directory of the tool's environment that is in use; those of its other versions can go.
+    """
     ours = [name for name in host["environments"] if not name.startswith(TOOLS) and name != wanted]
     spare = ours[: max(0, len(ours) + 1 - keep)]
-    return [name for name in spare if name != host["version"] and not any(f"/{name}" in each for each in programs)]
+    used = {host["version"], *(now["environment"] for now in host["instances"].values())}
+    tools = [name for name in host["environments"] if name.startswith(TOOLS) and not tool.endswith(f"/{name}")]
+    return [name for name in spare if name not in used] + tools
 
 
 class FilterModule:
@@ -126,7 +176,12 @@ class FilterModule:
             "unsettled": unsettled,
             "differences": differences,
             "running": running,
-            "quiet": quiet,
+            "up": up,
+            "claiming": claiming,
+            "quieted": quieted,
+            "refused": refused,
+            "serving_version": serving_version,
+            "behind": behind,
             "due": due,
             "strayed": strayed,
             "outdated": outdated,

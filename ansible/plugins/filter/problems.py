@@ -29,7 +29,9 @@ def problems(given: Mapping[str, Any], options: Mapping[str, Spec]) -> list[str]
     """
     found: list[str] = []
     for name in sorted(given):
-        if name in options:
+        if name in options and given[name] is None:
+            found.append(f"{name}: is empty, expected {_expected(options[name])}; leave it out for the default")
+        elif name in options:
             found += _of_value(given[name], options[name], name)
         else:
             found.append(f"{name}: there is no such variable{_meant(name, options)}")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.runqy.worker.plugins.plugin_utils.places import SETTINGS, UNITS, drop_ins_of, here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from ansible_collections.runqy.worker.plugins.plugin_utils.places import Found, Instance
 
-_TRACES = ("configured", "running", "enabled", "credentials", "drop_ins")
+_TRACES = ("configured", "up", "enabled", "credentials", "drop_ins")
 _DATA = ("lib", "cache", "log")
 _SHARED = (
     *("/etc/runqy-worker", f"{UNITS}/runqy.slice.d", f"{UNITS}/runqy-worker.target.wants", "/run/runqy-worker"),
@@ -20,9 +20,10 @@ _SHARED = (
 )
 
 
-def still_there(instances: Sequence[Instance], found: Found) -> list[Instance]:
-    """Those of which something is left on the host."""
-    return [each for each in instances if any(here(found, each["name"])[key] for key in _TRACES)]
+def still_there(instances: Sequence[Instance], found: Found, *, purge_data: bool = False) -> list[Instance]:
+    """Those of which something is left on the host that is to go."""
+    traces = (*_TRACES, "data") if purge_data else _TRACES
+    return [each for each in instances if any(here(found, each["name"])[key] for key in traces)]
 
 
 def files_of(instances: Sequence[Instance], found: Found, *, purge_data: bool = False) -> list[str]:
@@ -48,9 +49,20 @@ def all_files(host: Mapping[str, Any], *, purge_data: bool = False) -> list[str]
     return paths + ([f"/var/{kind}/runqy-worker" for kind in _DATA] if purge_data else [])
 
 
+def spare_packages(files: Sequence[str], versions: Collection[str], keep: int) -> list[str]:
+    """Files of packages that can go: all but the newest, and those of the versions named."""
+    spare = files[: max(0, len(files) - keep)]
+    return [path for path in spare if path.rpartition("/")[2].split("_")[1] not in versions]
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name -> filter."""
-        return {"still_there": still_there, "files_of": files_of, "all_files": all_files}
+        return {
+            "still_there": still_there,
+            "files_of": files_of,
+            "all_files": all_files,
+            "spare_packages": spare_packages,
+        }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.runqy.worker.plugins.plugin_utils.doctor import problems_of
 from ansible_collections.runqy.worker.plugins.plugin_utils.places import here, unit_of
 
 if TYPE_CHECKING:
@@ -20,26 +20,27 @@ def reasons(result: Mapping[str, Any]) -> list[str]:
 
 
 def _reason(result: Mapping[str, Any]) -> str:
-    if problems := _problems(result.get("stdout", "")):
-        return "\n".join([f"{_name(result.get('item', ''))}:", *problems])
+    if problems := problems_of(result.get("stdout", "")):
+        told = ("{check}: {found} -> {advice}".format(**each) for each in problems)
+        return "\n".join([f"{_name(result.get('item', ''))}:", *told])
     said = [str(result.get(key, "")).strip() for key in ("msg", "stdout", "stderr")]
     return "\n".join(text for text in said if text and text != "non-zero return code")
-
-
-def _problems(text: str) -> list[str]:
-    """What `runqy-worker doctor --json` found to be wrong, and what to do about it."""
-    try:
-        examined = json.loads(text)["examined"]
-    except (ValueError, KeyError, TypeError):
-        return []
-    findings = (finding for each in examined for finding in each["findings"])
-    return ["{check}: {found} -> {advice}".format(**each) for each in findings if each["level"] == "problem"]
 
 
 def failed_units(result: Mapping[str, Any]) -> list[str]:
     """Units of the failed items of a task's result."""
     failed = [each for each in result.get("results", []) if each.get("failed")]
     return [unit_of(_name(each["item"])) for each in failed if "item" in each]
+
+
+def reasons_of(results: Sequence[Mapping[str, Any]], names: Collection[str]) -> list[str]:
+    """What the results of a loop over names say of some of them."""
+    return [_reason(each) for each in results if each.get("item") in names]
+
+
+def states(found: Found, names: Sequence[str]) -> list[str]:
+    """How instances are, one line each."""
+    return [f"{name}: {state_of(found, unit_of(name))}" for name in names]
 
 
 def state_of(found: Found, unit: str) -> str:
@@ -80,4 +81,11 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name -> filter."""
-        return {"reasons": reasons, "failed_units": failed_units, "state_of": state_of, "summaries": summaries}
+        return {
+            "reasons": reasons,
+            "failed_units": failed_units,
+            "reasons_of": reasons_of,
+            "states": states,
+            "state_of": state_of,
+            "summaries": summaries,
+        }

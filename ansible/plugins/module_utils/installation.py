@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +18,13 @@ if TYPE_CHECKING:
 PACKAGE = "runqy-worker"
 LIBRARY = "usr/lib/runqy-worker"
 UNITS = "lib/python3*/site-packages/runqy_worker/systemd"
+KEPT = "var/cache/runqy-worker-packages"
+APT_LISTS = "var/lib/apt/lists"
+USER, ADMINS = "runqy-worker", "runqy-admin"
 EXAMPLES = "usr/share/doc/runqy-worker/examples"
 LOCAL = "usr/local/lib"
+STORES = ("etc/credstore.encrypted", "etc/credstore")
+DPKG = "var/lib/dpkg/info"
 FOLDERS = ("systemd/system/runqy-worker@.service.d", "systemd/system", "systemd", "sysusers.d", "tmpfiles.d")
 _PATH = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin")
 _MARK = re.compile(r"-[0-9a-f]{8}$")
@@ -46,7 +53,7 @@ class Installation:
         if code == 0 and status == "installed":
             return "deb", version.strip()
         current = self.prefix / "current"
-        return ("wheel", current.resolve().name) if current.is_dir() else ("", "")
+        return ("wheel", current.resolve().name) if current.is_dir() and _has_its_python(current) else ("", "")
 
     def relation(self, wanted: str, version: str) -> str:
         """Whether a wanted version is `newer`, `older` or the `same`; empty when one of them is not known."""
@@ -59,9 +66,18 @@ class Installation:
         return "same"
 
     def environments(self) -> list[str]:
-        """Complete environments, the oldest first."""
+        """Complete environments that the host's Python can run, the oldest first."""
         found = sorted(self.prefix.glob("*/complete"), key=lambda path: path.stat().st_mtime)
-        return [path.parent.name for path in found if path.parent.name != "current"]
+        return [path.parent.name for path in found if path.parent.name != "current" and _has_its_python(path.parent)]
+
+    def kept_packages(self) -> list[str]:
+        """Files of packages that were installed, the oldest first."""
+        found = sorted((self._root / KEPT).glob("*.deb"), key=lambda path: path.stat().st_mtime)
+        return [str(path) for path in found]
+
+    def knows_packages(self) -> bool:
+        """Whether apt has lists of packages."""
+        return any((self._root / APT_LISTS).glob("*_Packages*"))
 
     def files(self, method: str) -> str:
         """Directory of the unit files that came with the program; empty when there is none."""
@@ -89,7 +105,15 @@ class Installation:
     def folders(self) -> list[str]:
         """Directories that the role may have made, the innermost first."""
         places = [self._root / LOCAL / name for name in FOLDERS]
+        systemd = self._root / DPKG / "systemd.list"
+        theirs = systemd.read_text().splitlines() if systemd.exists() else []
+        places += [self._root / name for name in STORES if f"/{name}" not in theirs]
         return [str(path) for path in places if path.is_dir()]
+
+    def package_installed_at(self) -> float:
+        """When dpkg unpacked the package that is there now, in Unix seconds; 0 when there is none."""
+        listed = self._root / DPKG / f"{PACKAGE}.list"
+        return listed.stat().st_mtime if listed.exists() else 0.0
 
     def systemd(self) -> int:
         """Its version; 0 when it does not run the host."""
@@ -97,6 +121,11 @@ class Installation:
             return 0
         found = re.match(r"systemd (\d+)", self._run(["systemctl", "--version"])[1])
         return int(found[1]) if found else 0
+
+    def has_accounts(self) -> bool:
+        """Whether the user, the groups and the directories are there that come with the units."""
+        folders = (self._root / name for name in ("etc/credstore", "etc/runqy-worker"))
+        return all(path.is_dir() for path in folders) and _exists(pwd.getpwnam, USER) and _exists(grp.getgrnam, ADMINS)
 
     def environment_of(self, pid: str) -> str:
         """The environment that a process runs from; empty when it is none of ours."""
@@ -106,6 +135,30 @@ class Installation:
             return ""
         home = Path(os.fsdecode(argv[0])).parent.parent
         return str(home) if home.parent == self.prefix else ""
+
+
+def unknown_users(names: Sequence[str]) -> list[str]:
+    """Those who have no account on the host, nor in a directory that it knows."""
+    return [name for name in names if not _exists(pwd.getpwnam, name)]
+
+
+def administrators() -> list[str]:
+    """Members of the group that may command the workers."""
+    return list(grp.getgrnam(ADMINS).gr_mem) if _exists(grp.getgrnam, ADMINS) else []
+
+
+def _exists(look_up: Callable[[str], object], name: str) -> bool:
+    try:
+        look_up(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _has_its_python(environment: Path) -> bool:
+    """Whether its interpreter is of the version that its libraries were installed for: a host may get another one."""
+    interpreter = (environment / "bin/python3").resolve().name
+    return not interpreter.startswith("python3.") or (environment / "lib" / interpreter).is_dir()
 
 
 def comparable(version: str) -> str:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import importlib.util
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.runqy.worker.plugins.module_utils.installation import Installation
+from ansible_collections.runqy.worker.plugins.module_utils.installation import (
+    Installation,
+    administrators,
+    unknown_users,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,9 +23,10 @@ if TYPE_CHECKING:
 
 UNIT = "runqy-worker@{}.service"
 PROPERTIES = (
-    *("Id", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload", "MainPID"),
+    *("Id", "ActiveState", "UnitFileState", "NeedDaemonReload", "MainPID"),
     *("ExecMainStartTimestamp", "StatusText"),
 )
+DATA = ("var/lib", "var/cache", "var/log")
 STORES = ("etc/credstore", "etc/credstore.encrypted")
 SETTINGS = "etc/runqy-worker/instances"
 UNITS = "etc/systemd/system"
@@ -33,7 +39,13 @@ _TIME_WORDS = 4
 
 
 def look(
-    run: Run, *, instances: Sequence[str], packages: Sequence[str], wanted_version: str, prefix: str
+    run: Run,
+    *,
+    instances: Sequence[str],
+    packages: Sequence[str],
+    users: Sequence[str],
+    wanted_version: str,
+    prefix: str,
 ) -> dict[str, Any]:
     """All that the module returns."""
     installation = Installation(run, prefix)
@@ -44,13 +56,18 @@ def look(
         "method": method,
         "version": version,
         "relation": installation.relation(wanted_version, version),
+        "root": os.geteuid() == 0,
         "environments": installation.environments(),
+        "kept_packages": installation.kept_packages(),
         "foreign_uv": installation.foreign_uv(),
         "files": installation.files(method),
         "slice_drop_in": Path("/", SLICE).exists(),
         "empty_after_removal": installation.folders(),
         "missing_packages": installation.missing(packages),
-        "python_apt": importlib.util.find_spec("apt") is not None,
+        "python_apt": importlib.util.find_spec("apt") is not None and installation.knows_packages(),
+        "accounts": installation.has_accounts(),
+        "unknown_users": unknown_users(users),
+        "admins": administrators(),
         "systemd": systemd,
         "daemon_reload": any(each["daemon_reload"] for each in found.values()),
         "instances": found,
@@ -84,30 +101,39 @@ class Instances:
         }
 
     def _one(self, name: str, unit: Mapping[str, str], worker: Mapping[str, Any], configured: bool) -> dict[str, Any]:
-        running = unit.get("ActiveState") in ("active", "reloading")
+        state = unit.get("ActiveState", "inactive")
+        running = state in ("active", "reloading")
         started = started_at(unit.get("ExecMainStartTimestamp", ""))
         credentials = self._credentials(name)
-        drop_ins = sorted((self._root / UNITS / (UNIT.format(name) + ".d")).glob("*.conf"))
+        folder = self._root / UNITS / (UNIT.format(name) + ".d")
+        drop_ins = sorted(folder.glob("*.conf"))
         read_at_start = [self._root / SETTINGS / f"{name}.env", *credentials, *drop_ins]
         reasons = worker.get("restart_needed", [])
         return {
             "configured": configured,
             "running": running,
-            "state": unit.get("ActiveState", "inactive"),
-            "sub_state": unit.get("SubState", ""),
+            "state": state,
+            "up": state not in ("inactive", "failed"),
             "enabled": unit.get("UnitFileState") == "enabled",
             "daemon_reload": unit.get("NeedDaemonReload") == "yes",
             "status": unit.get("StatusText", ""),
             "quiet": bool(worker.get("quiet")),
             "credentials": [str(path) for path in credentials],
             "drop_ins": [path.name for path in drop_ins],
+            "drop_in_folder": folder.is_dir(),
+            "data": [str(path) for path in self._data(name) if path.exists()],
             "newer": [str(path) for path in read_at_start if running and changed_at(path) > started],
             "settings": [reason for reason in reasons if reason.startswith(_OTHER_SETTINGS)],
             "reload": worker.get("reload_needed", []),
-            "program": self._other_program(unit.get("MainPID", "0"), reasons) if running else "",
+            "environment": Path(self._installation.environment_of(unit.get("MainPID", "0"))).name if running else "",
+            "program": self._other_program(unit.get("MainPID", "0"), started, reasons) if running else "",
         }
 
-    def _other_program(self, pid: str, reasons: Sequence[str]) -> str:
+    def _data(self, name: str) -> list[Path]:
+        """Where it writes."""
+        return [self._root / folder / "runqy-worker" / name for folder in DATA]
+
+    def _other_program(self, pid: str, started: float, reasons: Sequence[str]) -> str:
         """Why the program that runs is not the one that is installed; empty when it is."""
         for reason in reasons:
             if reason.startswith(_OTHER_PROGRAM):
@@ -116,6 +142,8 @@ class Instances:
         current = (self._installation.prefix / "current").resolve()
         if environment and current.is_dir() and Path(environment).resolve() != current:
             return f"it runs from {environment}, and {current} is in use"
+        if not environment and self._installation.package_installed_at() > started > 0:
+            return "it was started before the package was installed that is there now"
         return ""
 
     def _credentials(self, name: str) -> list[Path]:

@@ -23,6 +23,11 @@ options:
     type: list
     elements: str
     default: []
+  users:
+    description: Names of users, of which those that the host does not know are returned.
+    type: list
+    elements: str
+    default: []
   wanted_version:
     description: A version to compare the installed one with.
     type: str
@@ -60,8 +65,17 @@ relation:
   description: Whether the wanted version is V(newer), V(older) or the V(same); empty when one of them is not known.
   type: str
   returned: always
+root:
+  description: Whether the module runs as root.
+  type: bool
+  returned: always
 environments:
-  description: Names of the environments that were made from wheels, the oldest first.
+  description: Names of the environments that were made from wheels, and that the host's Python can run; oldest first.
+  type: list
+  elements: str
+  returned: always
+kept_packages:
+  description: Files of the packages that were installed from files, the oldest first.
   type: list
   elements: str
   returned: always
@@ -88,8 +102,22 @@ missing_packages:
   elements: str
   returned: always
 python_apt:
-  description: Whether the apt module can work.
+  description: Whether the apt module can work in check mode, for which it needs lists of packages as well.
   type: bool
+  returned: always
+accounts:
+  description: Whether the user, the groups and the directories are there that the units need.
+  type: bool
+  returned: always
+unknown_users:
+  description: Those of O(users) whom the host does not know.
+  type: list
+  elements: str
+  returned: always
+admins:
+  description: Members of the group that may command the workers.
+  type: list
+  elements: str
   returned: always
 systemd:
   description: The version of systemd; 0 when it does not run the host.
@@ -115,6 +143,7 @@ def main() -> None:
         argument_spec={
             "instances": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "users": {"type": "list", "elements": "str", "default": []},
             "wanted_version": {"type": "str", "default": ""},
             "prefix": {"type": "path", "default": "/opt/runqy-worker"},
         },

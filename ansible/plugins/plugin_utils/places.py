@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     """What `worker_info` says of the instances, by name."""
 
 STORE = "/etc/credstore"
+ENCRYPTED_STORE = "/etc/credstore.encrypted"
 SETTINGS = "/etc/runqy-worker/instances"
 UNITS = "/etc/systemd/system"
 OWN_DROP_IN = "ansible.conf"
 CUDA_DROP_IN = "cuda.conf"
 _NOTHING: Mapping[str, Any] = {
-    **dict.fromkeys(("configured", "running", "enabled", "quiet"), False),
-    **dict.fromkeys(("credentials", "drop_ins", "newer", "settings", "reload"), ()),
-    **dict.fromkeys(("status", "program"), ""),
+    **dict.fromkeys(("configured", "running", "up", "enabled", "quiet", "drop_in_folder"), False),
+    **dict.fromkeys(("credentials", "drop_ins", "newer", "settings", "reload", "data"), ()),
+    **dict.fromkeys(("status", "program", "environment"), ""),
     "state": "inactive",
 }
 

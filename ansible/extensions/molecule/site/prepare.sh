@@ -17,10 +17,8 @@ chmod --recursive u=rwX,go=rX /srv/site /srv/packages
 # A certificate for the TLS port of Redis, signed by an authority of its own.
 mkdir /srv/site/tls
 cd /srv/site/tls
-openssl req -quiet -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 7300 -subj '/CN=Site authority' \
-    -keyout authority.key -out authority.pem 2>/dev/null ||
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 7300 -subj '/CN=Site authority' \
-        -keyout authority.key -out authority.pem
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 7300 -subj '/CN=Site authority' \
+    -addext keyUsage=critical,keyCertSign,cRLSign -keyout authority.key -out authority.pem
 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout redis.key -out redis.csr
 printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\n' >extensions
 openssl x509 -req -in redis.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 7300 -extfile extensions \
