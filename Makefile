@@ -9,7 +9,7 @@ JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-host molecule unit chaos lint ansible-lint format bench bench-quick bench-check bench-fleet docs lock wheel deb deb-check images clean
+.PHONY: help demo test test-host test-fleet molecule unit chaos lint ansible-lint format bench bench-quick bench-check bench-fleet docs lock wheel deb deb-check images clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -54,6 +54,10 @@ test: $(VENV)/.tests $(VENV)/.go lint  ## Lint, type-check and test everything t
 test-host: $(VENV)/.tests  ## Test units and packages on booted Debian 12 and 13; needs root, systemd-container and mmdebstrap
 	PYTHONPATH=tests $(BIN)/python -m host.needs
 	$(BIN)/python -m pytest tests/host --numprocesses 2 --dist loadgroup
+
+test-fleet: $(VENV)/.molecule  ## Test the Ansible collection's playbooks on several booted hosts; needs the same
+	PYTHONPATH=tests $(BIN)/python -m host.needs
+	$(BIN)/python -m pytest tests/fleet --numprocesses 2 --dist loadfile
 
 molecule: $(VENV)/.molecule  ## Try the Ansible collection on booted machines. SCENARIO=deb MOLECULE_DRIVER=nspawn (quicker, as root)
 	PYTHONPATH=tests:packaging $(BIN)/python -m fleet.run $(SCENARIO)

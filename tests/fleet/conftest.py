@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -29,6 +31,7 @@ LONGEST = 900
 """Seconds that a test may take, its fixtures included."""
 SUITE = "bookworm"
 UNITS = ("runqy-worker@inference.service", "runqy-worker@reports.service")
+_KEY_LENGTH = 12
 _OLDEST = ROOT / "requirements/ansible-oldest.txt"
 
 
@@ -65,13 +68,17 @@ def settings() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def oldest_ansible() -> Path:
     """The directory of the programs of the oldest Ansible that the collection is for."""
-    path = BUILD / "ansible-oldest"
-    if not (path / "complete").exists():
-        shutil.rmtree(path, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", path], check=True)
-        pip = [str(path / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--require-hashes", "--requirement", str(_OLDEST)], check=True)
-        (path / "complete").touch()
+    key = hashlib.sha256(_OLDEST.read_bytes()).hexdigest()[:_KEY_LENGTH]
+    path = BUILD / f"ansible-oldest-{key}"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "ansible-oldest.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (path / "complete").exists():
+            shutil.rmtree(path, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", path], check=True)
+            pip = [str(path / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, "--require-hashes", "--requirement", str(_OLDEST)], check=True)
+            (path / "complete").touch()
     return path / "bin"
 
 

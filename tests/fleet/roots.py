@@ -40,15 +40,10 @@ def _make(path: Path, base: Path, wheels: Path) -> None:
     new = path.with_suffix(".new")
     if new.exists():
         shutil.rmtree(new)
-    _run("cp", "--archive", "--one-file-system", str(base), str(new))
-    shutil.copytree(wheels, new / "srv/packages")
-    shutil.copyfile(PINS, new / "srv/requirements.txt")
-    _run("cp", "--recursive", "--no-preserve=ownership,mode", f"{SITE / 'root'}/.", str(new))
-    if _CERTIFICATES.exists():  # whom this host trusts, where packages are fetched through something that it knows
-        shutil.copyfile(_CERTIFICATES, new / _CERTIFICATES.relative_to("/"))
+    subprocess.run(["cp", "--archive", "--one-file-system", str(base), str(new)], check=True)
+    lay_out(new, wheels)
     names = new / "etc/resolv.conf"
     shutil.copyfile("/etc/resolv.conf", names)
-    program = shutil.copy(SITE / "prepare.sh", new / "srv")
     done = subprocess.run(
         ["chroot", str(new), "/bin/sh", "-eu", "/srv/prepare.sh"],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
@@ -56,12 +51,20 @@ def _make(path: Path, base: Path, wheels: Path) -> None:
         text=True,
         check=False,
     )
-    Path(program).unlink()
     names.unlink()
     if done.returncode != 0:
         raise RuntimeError(f"{SITE / 'prepare.sh'} failed (exit code {done.returncode}):\n{done.stdout}{done.stderr}")
     new.rename(path)
 
 
-def _run(*argv: str) -> None:
-    subprocess.run(argv, check=True)
+def lay_out(target: Path, wheels: Path) -> None:
+    """Put into a root file system what prepare.sh needs, and prepare.sh itself, which removes itself in the end."""
+    (target / "srv").mkdir(parents=True, exist_ok=True)
+    shutil.copytree(wheels, target / "srv/packages")
+    shutil.copyfile(PINS, target / "srv/requirements.txt")
+    shutil.copy(SITE / "prepare.sh", target / "srv")
+    subprocess.run(["cp", "--recursive", "--no-preserve=ownership,mode", f"{SITE / 'root'}/.", str(target)], check=True)
+    if _CERTIFICATES.exists():  # whom this host trusts, where packages are fetched through something that it knows
+        authorities = target / _CERTIFICATES.relative_to("/")
+        authorities.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_CERTIFICATES, authorities)

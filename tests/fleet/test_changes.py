@@ -131,14 +131,34 @@ def test_changed_task_code_is_reloaded_by_deploy_and_by_nothing_else(host: Host)
 
 def test_what_a_failed_run_did_not_come_to_is_done_by_the_next(host: Host) -> None:
     before = host.pids()
-    host.instances["reports"]["environment"] = {"COLOUR": "red"}
-    _, said = host.play(fails=True, api_key="another-key")
-    assert "api_key" in said
+    host.instances["reports"] |= {"environment": {"COLOUR": "red"}, "credentials": {"api_key": "another-key"}}
+    _, said = host.play(fails=True)
+    assert "does not know the key" in said
     assert host.pids() == before
-    host.play(api_key="worker-key")
+    host.instances["reports"]["credentials"] = {}
+    host.play()
     assert host.pids()["inference"] == before["inference"]
     assert host.pids()["reports"] != before["reports"]
     assert host.answers("reports.default", {"ask": "environ"})[0]["COLOUR"] == "red"
+
+
+def test_a_worker_that_failed_for_what_somebody_wrote_by_hand_is_put_right(host: Host) -> None:
+    host.machine.write("/etc/runqy-worker/instances/reports.yml", "worker: {queue: 5}\n")
+    unit = "runqy-worker@reports.service"
+    assert host.machine.systemctl("restart", unit, check=False).returncode != 0
+    assert host.machine.show(unit, "ActiveState") == {"ActiveState": "failed"}
+    assert host.play()[0] == ["Write the instances' settings", "Start and stop"]
+    assert host.answers("reports.default", {"number": 5}) == [5]
+
+
+def test_a_worker_that_waits_for_its_next_attempt_takes_the_mended_secret_at_once(host: Host) -> None:
+    host.machine.write("/etc/credstore/runqy-worker.reports.api-key", "wrong", mode="400")
+    unit = "runqy-worker@reports.service"
+    host.machine.systemctl("restart", "--no-block", unit)
+    host.machine.until(lambda: host.machine.show(unit, "ActiveState")["ActiveState"] == "activating", "the attempt")
+    changed, _ = host.play("site", "--tags", "credentials")
+    assert changed == ["Write the secrets into systemd's credential store", RESTARTED]
+    assert host.answers("reports.default", {"number": 6}) == [6]
 
 
 def test_status_tells_how_they_do(host: Host) -> None:

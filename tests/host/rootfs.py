@@ -19,14 +19,14 @@ PACKAGES = (
     *("python3", "python3-venv", "python3-dev", "gcc", "libc6-dev", "git", "openssh-server", "openssh-client"),
     *("openssl", "ca-certificates", "redis-server", "bash-completion", "logrotate"),
 )
-_MASKED = ("redis-server.service", "ssh.service", "ssh.socket", "apt-daily.timer", "apt-daily-upgrade.timer")
+MASKED = ("redis-server.service", "ssh.service", "ssh.socket", "apt-daily.timer", "apt-daily-upgrade.timer")
 _FILES = {"etc/hostname": "machine", "etc/hosts": "127.0.0.1 localhost machine"}
 _KEY_LENGTH = 12
 
 
 def rootfs(suite: str) -> Path:
     """The root file system of a suite; made now, which takes about a minute, unless it is there."""
-    recipe = "\n".join((suite, *PACKAGES, *_MASKED, *_FILES, *_FILES.values()))
+    recipe = "\n".join((suite, *PACKAGES, *MASKED, *_FILES, *_FILES.values()))
     key = hashlib.sha256(recipe.encode()).hexdigest()[:_KEY_LENGTH]
     path = BUILD / "rootfs" / f"{suite}-{key}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def _make(suite: str, path: Path) -> None:
     done = subprocess.run(
         [
             *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
-            f'--customize-hook=systemctl --root "$1" mask {" ".join(_MASKED)}',
+            f'--customize-hook=systemctl --root "$1" mask {" ".join(MASKED)}',
             *(f'--customize-hook=echo "{text}" >"$1/{file}"' for file, text in _FILES.items()),
             *(suite, str(new)),
         ],

@@ -104,7 +104,7 @@ def _git_key(name: str | None, keys: Sequence[Mapping[str, str]]) -> Mapping[str
 def _settings(given: Mapping[str, Any]) -> Settings:
     """What goes into the instance's YAML file."""
     queues = given.get("queues") or [str(given["name"])]
-    worker = {"queue": queues[0]} if len(queues) == 1 else {"queues": list(queues)}
+    worker: dict[str, Any] = {"queue": queues[0]} if len(queues) == 1 else {"queues": list(queues)}
     if given.get("concurrency"):
         worker["concurrency"] = int(given["concurrency"])
     return overlay({"worker": worker}, given.get("config") or {})

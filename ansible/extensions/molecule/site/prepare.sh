@@ -24,3 +24,5 @@ printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\n' >extensions
 openssl x509 -req -in redis.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 7300 -extfile extensions \
     -out redis.pem
 chown --recursive site: /srv/site/tls
+
+rm /srv/prepare.sh
