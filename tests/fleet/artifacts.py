@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -27,8 +29,6 @@ _COPIED = ("runqy_worker", "packaging", "requirements", "docs", "systemd", "READ
 
 def wheel(version: str = __version__, changed: Mapping[str, str] | None = None) -> Path:
     """A wheel of the checkout, under a version of choice, and with files changed: path -> text."""
-    folder = BUILT / "wheels" / version
-    shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="runqy-wheel-") as scratch:
         tree = _copy(Path(scratch), version)
         for name, text in (changed or {}).items():
@@ -36,12 +36,12 @@ def wheel(version: str = __version__, changed: Mapping[str, str] | None = None) 
         subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
-                *("--disable-pip-version-check", "--wheel-dir", str(folder), str(tree)),
+                *("--disable-pip-version-check", "--wheel-dir", scratch, str(tree)),
             ],
             check=True,
         )
-    (made,) = folder.glob("runqy_worker-*.whl")
-    return made
+        (made,) = Path(scratch).glob("runqy_worker-*.whl")
+        return _put(made, BUILT / "wheels" / version)
 
 
 def package(suite: str, revision: str = "") -> Path:
@@ -51,20 +51,28 @@ def package(suite: str, revision: str = "") -> Path:
 
 def source() -> Path:
     """The worker's code as an archive, for the control servers of the machines."""
-    BUILT.mkdir(parents=True, exist_ok=True)
-    path = BUILT / "source.tar"
-    with tarfile.open(path, "w") as archive:
-        archive.add(ROOT / "runqy_worker", "source/runqy_worker", filter=_without_bytecode)
-    return path
+    with tempfile.TemporaryDirectory(prefix="runqy-source-") as scratch:
+        path = Path(scratch) / "source.tar"
+        with tarfile.open(path, "w") as archive:
+            archive.add(ROOT / "runqy_worker", "source/runqy_worker", filter=_without_bytecode)
+        return _put(path, BUILT)
 
 
 def collections() -> Path:
     """A collections path on which the checkout's collection is."""
     link = BUILT / "collections/ansible_collections/runqy/worker"
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
+    with contextlib.suppress(FileExistsError):
         link.symlink_to(ROOT / "ansible")
     return BUILT / "collections"
+
+
+def _put(file: Path, folder: Path) -> Path:
+    """Move a file there in one step: tests that run side by side make the same ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / f".{os.getpid()}-{file.name}"
+    shutil.copy(file, new)
+    return new.rename(folder / file.name)
 
 
 def _copy(scratch: Path, version: str) -> Path:
