@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,13 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from fleet.playing import Played
-
     Workers = Callable[[int], dict[str, Machine]]
 
 LONGEST = 900
 """Seconds that a test may take, its fixtures included."""
 SUITE = "bookworm"
+FIRST = "first"
 UNITS = ("runqy-worker@inference.service", "runqy-worker@reports.service")
 _KEY_LENGTH = 12
 _OLDEST = ROOT / "requirements/ansible-oldest.txt"
@@ -83,36 +85,44 @@ def oldest_ansible() -> Path:
 
 
 @pytest.fixture(scope="session")
-def first_runs() -> list[Played]:
-    """What those runs did that made the first machine a worker: in check mode, for real, again, and in check mode."""
-    return []
+def first(settings: dict[str, Any], oldest_ansible: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with `root`, that of a machine that was made a worker, and `runs.json`: what these runs did and said.
+
+    They were in check mode, for real, again, and in check mode. Tests that run side by side share it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / FIRST
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "runs.json").exists():
+            _make_first(directory, settings, oldest_ansible)
+    return directory
 
 
-@pytest.fixture(scope="session")
-def worker_root(
-    settings: dict[str, Any],
-    oldest_ansible: Path,
-    first_runs: list[Played],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Path]:
-    """The root file system of a machine that was made a worker."""
-    directory = tmp_path_factory.mktemp("first")
-    copied = directory / "root"
+def _make_first(directory: Path, settings: dict[str, Any], ansible: Path) -> None:
     with Machine(prepared(SUITE), directory / "console") as machine:
         machine.copy_in(artifacts.source(), "/root")
         machine.sh("tar -xC /srv/site -f /root/source.tar")
         machine.systemctl("enable", "--now", "site-redis", "site-control")
-        operator = Operator(directory, {"first": machine}, settings, oldest_ansible)
-        runs = (["--check", "--diff"], ["--diff"], ["--diff"], ["--check", "--diff"])
-        first_runs.extend(operator.play("site", *args) for args in runs)
+        operator = Operator(directory, {"first": machine}, settings, ansible)
+        kinds = (["--check", "--diff"], ["--diff"], ["--diff"], ["--check", "--diff"])
+        runs = [operator.play("site", *args) for args in kinds]
         machine.systemctl("stop", *UNITS)
-        subprocess.run(["cp", "--archive", "--one-file-system", f"{machine.root}/.", str(copied)], check=True)
-    yield copied
-    shutil.rmtree(copied)
+        copy = ["cp", "--archive", "--one-file-system", f"{machine.root}/.", str(directory / "root")]
+        subprocess.run(copy, check=True)
+    (directory / "runs.json").write_text(json.dumps([dataclasses.asdict(played) for played in runs]))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the large part of what the tests leave."""
+    if not hasattr(session.config, "workerinput"):
+        factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+        shutil.rmtree(factory.getbasetemp() / FIRST, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
-def workers(worker_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+def workers(first: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     """Boots that many workers, by name; they end with the tests of the file."""
     directory = tmp_path_factory.mktemp("workers")
     with contextlib.ExitStack() as running:
@@ -120,7 +130,7 @@ def workers(worker_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         def boot(number: int) -> dict[str, Machine]:
             machines = {}
             for name in (f"worker-{count}" for count in range(1, number + 1)):
-                machines[name] = running.enter_context(Machine(worker_root, directory / f"{name}.console"))
+                machines[name] = running.enter_context(Machine(first / "root", directory / f"{name}.console"))
             for machine in machines.values():
                 machine.systemctl("start", *UNITS)
             return machines

@@ -9,7 +9,8 @@ IMAGE = "runqy-molecule"
 """Images are `runqy-molecule:SUITE`; `images.py` makes them."""
 BOOT = 60.0
 _INIT = (
-    "mount -o remount,bind,rw /sys/fs/cgroup; "
+    # The credentials that systemd mounts reach a unit only where mounts are shared.
+    "mount --make-rshared /; mount -o remount,bind,rw /sys/fs/cgroup; "
     'for tree in /sys/fs/cgroup/*/; do mount -o remount,bind,rw "$tree"; done; exec /lib/systemd/systemd'
 )
 _FLAGS = (

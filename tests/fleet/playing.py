@@ -83,19 +83,27 @@ class Operator:
         self._directory = directory
         self._ansible = ansible
 
-    def play(self, playbook: str, *args: str, fails: bool = False, **changed: Any) -> Played:
+    def play(
+        self,
+        playbook: str,
+        *args: str,
+        fails: bool = False,
+        others: Mapping[str, Mapping[str, Any]] | None = None,
+        **changed: Any,
+    ) -> Played:
         """Play a playbook of the collection.
 
         Args:
             playbook: Its name, of `PLAYBOOKS`, without the suffix.
             args: More words for the command line.
             fails: Whether it is to fail.
+            others: Hosts beside the machines, with their variables.
             changed: Variables of the role for this time, without `runqy_worker_`.
 
         Raises:
             AssertionError: It succeeded or failed against the expectation; the text is what it said.
         """
-        inventory, tally = self._inventory(changed), self._directory / "tally.jsonl"
+        inventory, tally = self._inventory(changed, others or {}), self._directory / "tally.jsonl"
         tally.unlink(missing_ok=True)
         done = subprocess.run(
             [self._ansible / "ansible-playbook", "--inventory", inventory, PLAYBOOKS / f"{playbook}.yml", *args],
@@ -110,8 +118,8 @@ class Operator:
         (line,) = tally.read_text().splitlines()
         return Played(done.returncode == 0, said, Run(**json.loads(line)))
 
-    def _inventory(self, changed: Mapping[str, Any]) -> Path:
-        hosts = {}
+    def _inventory(self, changed: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Path:
+        hosts = {name: dict(variables) for name, variables in others.items()}
         for name, machine in self.machines.items():
             assert machine.pid > 1, f"{name} does not run"  # process 1 would be this host
             hosts[name] = {"ansible_connection": "community.docker.nsenter", "ansible_nsenter_pid": machine.pid}
@@ -132,6 +140,6 @@ class Operator:
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             "ANSIBLE_CALLBACKS_ENABLED": "tally",
             "ANSIBLE_PIPELINING": "true",
-            "ANSIBLE_FORKS": str(len(self.machines)),
+            "ANSIBLE_FORKS": str(len(self.machines) + 1),
             "FLEET_TALLY": str(tally),
         }

@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from deb_chroot import ToolMissingError
 from fleet import artifacts, playing
 from fleet.images import make_images, missing_tools
 from host.needs import missing
@@ -69,20 +70,25 @@ def _driver(driver: str) -> Iterator[dict[str, str]]:
 
 def _artifacts(wanted: list[str]) -> dict[str, str]:
     """Variables that tell playbooks what to install."""
-    needs_packages = not _NEEDS_PACKAGES.isdisjoint(wanted)
-    packages = {
-        f"FLEET_DEB{revision and '_NEWER'}_{suite.upper()}": str(artifacts.package(suite, revision))
-        for suite in (SUITES if needs_packages else ())
-        for revision in ("", "1")
-    }
     wheel = artifacts.wheel()
     return {
-        **packages,
+        **({} if _NEEDS_PACKAGES.isdisjoint(wanted) else _packages()),
         "FLEET_SOURCE": str(artifacts.source()),
         "FLEET_WHEEL": str(wheel),
         "FLEET_WHEEL_SHA256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
         "FLEET_WHEEL_OLDER": str(artifacts.wheel(artifacts.OLDER)),
     }
+
+
+def _packages() -> dict[str, str]:
+    try:
+        return {
+            f"FLEET_DEB{revision and '_NEWER'}_{suite.upper()}": str(artifacts.package(suite, revision))
+            for suite in SUITES
+            for revision in ("", "1")
+        }
+    except ToolMissingError as error:
+        raise SystemExit(f"{', '.join(sorted(_NEEDS_PACKAGES))} need the Debian package: {error}") from error
 
 
 def _run(name: str, driver: str, environ: dict[str, str], *, keep: bool) -> bool:

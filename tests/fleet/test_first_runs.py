@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import TYPE_CHECKING
+
+import pytest
+from fleet.hosts import Run
+from fleet.playing import Played
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fleet.playing import Played
+
+@pytest.fixture(scope="module")
+def runs(first: Path) -> list[Played]:
+    """In check mode, for real, again, and in check mode."""
+    told = json.loads((first / "runs.json").read_text())
+    return [Played(each["ok"], each["said"], Run(**each["run"])) for each in told]
 
 
 def test_the_oldest_ansible_is_the_one_that_the_collection_asks_for(oldest_ansible: Path) -> None:
@@ -16,14 +26,12 @@ def test_the_oldest_ansible_is_the_one_that_the_collection_asks_for(oldest_ansib
     assert told.startswith("ansible [core 2.16.")
 
 
-def test_only_the_run_that_is_for_real_and_first_changes_something(worker_root: Path, first_runs: list[Played]) -> None:
-    assert worker_root.exists()
-    assert [played.run.check for played in first_runs] == [True, False, False, True]
-    assert first_runs[0].changed("first") != []
-    assert first_runs[1].changed("first") != []
-    assert [played.changed("first") for played in first_runs[2:]] == [[], []]
+def test_only_the_run_that_is_for_real_and_first_changes_something(runs: list[Played]) -> None:
+    assert [played.run.check for played in runs] == [True, False, False, True]
+    assert runs[0].changed("first") != []
+    assert runs[1].changed("first") != []
+    assert [played.changed("first") for played in runs[2:]] == [[], []]
 
 
-def test_no_secret_is_shown(worker_root: Path, first_runs: list[Played]) -> None:
-    assert worker_root.exists()
-    assert ["worker-key" in played.said for played in first_runs] == [False] * 4
+def test_no_secret_is_shown(runs: list[Played]) -> None:
+    assert ["worker-key" in played.said for played in runs] == [False] * 4

@@ -32,7 +32,7 @@ def operator(fleet: dict[str, Machine], settings: dict[str, Any], tmp_path_facto
 @pytest.fixture(scope="module")
 def broken_wheel() -> Path:
     """A version that installs, and says what it is, but does not run."""
-    return artifacts.wheel(BROKEN, {"runqy_worker/cli/serving.py": 'raise SystemExit("this version is broken")\n'})
+    return artifacts.wheel(BROKEN, {"runqy_worker/cli/serving.py": 'raise RuntimeError("this version is broken")\n'})
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_an_upgrade_to_a_version_that_does_not_start_ends_at_the_first_host_and_
 ) -> None:
     before, versions = pids(fleet), in_use(fleet)
     played = operator.play("upgrade", fails=True, wheel=str(broken_wheel))
-    assert set(played.run.hosts) == {CANARY}
+    assert [name for name in HOSTS if played.changed(name)] == [CANARY]
     assert f"{CANARY} is back at {versions[CANARY]}-" in played.said
     assert "this version is broken" in played.said
     assert in_use(fleet) == versions
@@ -76,25 +76,41 @@ def test_an_upgrade_goes_through_the_hosts_one_after_the_other(
 ) -> None:
     before = pids(fleet)
     played = operator.play("upgrade", wheel=newer_wheel)
-    assert list(played.run.hosts) == list(HOSTS)
+    assert played.said.count("PLAY [Upgrade the workers") == len(HOSTS)
     assert in_use(fleet) == dict.fromkeys(HOSTS, NEWER)
     for name, machine in fleet.items():
         assert pids(fleet)[name] != before[name]
         do_tasks(machine)
 
 
-def test_an_older_version_is_refused_unless_that_is_allowed(fleet: dict[str, Machine], operator: Operator) -> None:
-    assert "runqy_worker_allow_downgrade" in operator.play("site", fails=True).said
+def test_an_older_version_is_left_out_by_site_and_refused_by_upgrade_unless_that_is_allowed(
+    fleet: dict[str, Machine], operator: Operator
+) -> None:
+    played = operator.play("site")
+    assert "playbooks/upgrade.yml switches" in played.said
+    assert [played.changed(name) for name in HOSTS] == [[]] * len(HOSTS)
+    assert "runqy_worker_allow_downgrade" in operator.play("upgrade", fails=True).said
     assert in_use(fleet) == dict.fromkeys(HOSTS, NEWER)
+
+
+def test_a_host_that_is_away_stops_an_upgrade_before_anything_is_touched(
+    fleet: dict[str, Machine], operator: Operator, broken_wheel: Path
+) -> None:
+    before = pids(fleet)
+    away = {"away": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}}
+    played = operator.play("upgrade", fails=True, others=away, wheel=str(broken_wheel))
+    assert [played.changed(name) for name in HOSTS] == [[]] * len(HOSTS)
+    assert pids(fleet) == before
 
 
 def test_a_deploy_of_code_that_does_not_start_ends_at_the_first_host_where_the_old_goes_on(
     fleet: dict[str, Machine], operator: Operator, newer_wheel: str
 ) -> None:
     before = pids(fleet)
+    commit = "git -c user.name=Test -c user.email=test@localhost -C /srv/git/code commit --quiet --all -m bad"
     for machine in fleet.values():
-        git = "git -c user.name=Test -c user.email=test@localhost -C /srv/git/code"
-        machine.sh(f"echo 'raise SystemExit(7)' >/srv/git/code/main.py; {git} commit --quiet --all -m bad", user="site")
+        machine.write("/srv/site/code/main.py", "raise SystemExit(7)\n", owner="site:site")
+        machine.sh(commit, user="site")
     played = operator.play("deploy", fails=True, wheel=newer_wheel)
     assert set(played.run.hosts) == {CANARY}
     assert UNIT in played.said
