@@ -24,12 +24,12 @@ _KEY_LENGTH = 12
 
 def packages(suite: str) -> Path:
     """A directory of the worker's dependencies for the suite's Python, and of uv."""
-    return _fetched("fleet", suite, ("--require-hashes", "--requirement", str(PINS)), (_uv(), *_TOOLS))
+    return _fetched("fleet", suite, PINS, _uv(), *_TOOLS)
 
 
 def newest_ansible(suite: str) -> Path:
     """A directory with the newest ansible-core, which needs a newer Python than that of Debian 12."""
-    return _fetched("ansible", suite, ("--require-hashes", "--requirement", str(_NEWEST_ANSIBLE)))
+    return _fetched("ansible", suite, _NEWEST_ANSIBLE)
 
 
 def _uv() -> str:
@@ -39,18 +39,18 @@ def _uv() -> str:
     return found[0]
 
 
-def _fetched(kind: str, suite: str, *sets: tuple[str, ...]) -> Path:
-    """A directory of what pip downloads for the suite's Python; one that was made for the same words is taken again."""
-    pinned = "".join(path.read_text() for path in (PINS, _NEWEST_ANSIBLE))
-    key = hashlib.sha256(f"{suite}\n{sets}\n{pinned}".encode()).hexdigest()[:_KEY_LENGTH]
+def _fetched(kind: str, suite: str, pins: Path, *others: str) -> Path:
+    """A directory of what pip downloads for the suite's Python; one that was made of the same pins is taken again."""
+    key = hashlib.sha256(f"{suite}\n{others}\n{pins.read_text()}".encode()).hexdigest()[:_KEY_LENGTH]
     path = BUILD / "wheels" / f"{kind}-{suite}-{key}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with (path.parent / f"{kind}-{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
             new = path.with_suffix(".new")
-            for words in sets:
-                _fetch(new, suite, *words)
+            _fetch(new, suite, "--require-hashes", "--requirement", str(pins))
+            if others:
+                _fetch(new, suite, *others)
             new.rename(path)
     return path
 

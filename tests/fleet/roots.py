@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from fleet.downloads import PINS, packages
@@ -15,6 +16,8 @@ SITE = ROOT / "ansible/extensions/molecule/site"
 """Units, keys and task code of the Redis and the control server that run in each machine."""
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _KEY_LENGTH = 12
+_UNUSED = 86400.0
+"""Seconds after which a root that was made otherwise can go."""
 
 
 def prepared(suite: str) -> Path:
@@ -25,10 +28,16 @@ def prepared(suite: str) -> Path:
     with (path.parent / f"fleet-{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            for old in path.parent.glob(f"fleet-{suite}-*"):
-                shutil.rmtree(old)
+            _remove_older(path, suite)
             _make(path, base, wheels)
     return path
+
+
+def _remove_older(path: Path, suite: str) -> None:
+    """Remove what no machine is likely to run on any more: other checkouts may share the directory."""
+    for old in path.parent.glob(f"fleet-{suite}-*"):
+        if old.is_dir() and old.stat().st_ctime < time.time() - _UNUSED:
+            shutil.rmtree(old)
 
 
 def _recipe() -> str:
