@@ -81,6 +81,38 @@ def test_environments_of_wheels(tmp_path: Path) -> None:
     assert units.samefile(installation.files("wheel"))
 
 
+def test_an_environment_whose_python_is_gone_does_not_count(tmp_path: Path) -> None:
+    """As after an upgrade of the host's release: the interpreter is another one, the libraries are not."""
+    home = tmp_path / "opt/runqy-worker/0.1.0"
+    _write(home / "complete")
+    (home / "lib/python3.11").mkdir(parents=True)
+    (home / "bin").mkdir()
+    for version, counts in (("3.11", True), ("3.13", False)):
+        _write(tmp_path / f"usr/bin/python{version}")
+        (home / "bin/python3").unlink(missing_ok=True)
+        (home / "bin/python3").symlink_to(tmp_path / f"usr/bin/python{version}")
+        installation = Installation(FakeCommands(), "/opt/runqy-worker", tmp_path)
+        assert installation.environments() == (["0.1.0"] if counts else [])
+
+
+def test_a_process_older_than_the_package_runs_another_program(tmp_path: Path) -> None:
+    _write(tmp_path / "etc/runqy-worker/instances/a.yml")
+    _write(tmp_path / "var/lib/dpkg/info/runqy-worker.list")
+    assert _look(tmp_path)["a"]["program"] == ""
+    _write(tmp_path / "var/lib/dpkg/info/runqy-worker.list", STARTED + 10)
+    assert _look(tmp_path)["a"]["program"] == "it was started before the package was installed that is there now"
+
+
+def test_directories_that_systemd_brought_are_not_removed(tmp_path: Path) -> None:
+    for name in ("etc/credstore", "etc/credstore.encrypted"):
+        (tmp_path / name).mkdir(parents=True)
+    _write(tmp_path / "var/lib/dpkg/info/systemd.list")
+    installation = Installation(FakeCommands(), "/opt/runqy-worker", tmp_path)
+    assert len(installation.folders()) == 2
+    (tmp_path / "var/lib/dpkg/info/systemd.list").write_text("/etc/credstore\n")
+    assert installation.folders() == [str(tmp_path / "etc/credstore.encrypted")]
+
+
 @pytest.mark.parametrize(
     ("version", "form"),
     [
