@@ -61,6 +61,16 @@ class Played:
         return [task.rpartition(" (")[0].rpartition(" : ")[2] for task in done]
 
 
+def do_tasks(machine: Machine) -> None:
+    """Have a worker's instance `inference` do a task.
+
+    Raises:
+        AssertionError: It did not; the text is the end of the machine's journal.
+    """
+    said = machine.run("python3", "/srv/site/client.py", "do", "inference.default", '{"number": 1}').stdout
+    assert '"completed"' in said, machine.journal_text()
+
+
 class Operator:
     """Plays playbooks on machines.
 

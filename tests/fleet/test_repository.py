@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fleet import artifacts
-from fleet.playing import Operator
+from fleet.playing import Operator, do_tasks
 from fleet.repository import Repository
 from fleet.roots import prepared
 from host.machine import Machine
@@ -55,11 +55,6 @@ def operator(
 
 def version_of(machine: Machine) -> str:
     return machine.run("dpkg-query", "--show", "--showformat=${Version}", "runqy-worker").stdout
-
-
-def do_tasks(machine: Machine) -> None:
-    said = machine.run("python3", "/srv/site/client.py", "do", "inference.default", '{"number": 1}').stdout
-    assert '"completed"' in said, machine.journal_text()
 
 
 def test_the_package_comes_from_the_repository_once(machine: Machine, operator: Operator) -> None:

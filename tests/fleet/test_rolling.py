@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fleet import artifacts
-from fleet.playing import Operator
+from fleet.playing import Operator, do_tasks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,11 +50,6 @@ def in_use(fleet: dict[str, Machine]) -> dict[str, str]:
         name: machine.run("readlink", "/opt/runqy-worker/current").stdout.partition("-")[0]
         for name, machine in fleet.items()
     }
-
-
-def do_tasks(machine: Machine) -> None:
-    said = machine.run("python3", "/srv/site/client.py", "do", "inference.default", '{"number": 1}').stdout
-    assert '"completed"' in said, machine.journal_text()
 
 
 def test_an_upgrade_to_a_version_that_does_not_start_ends_at_the_first_host_and_goes_back(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.runqy.worker.plugins.module_utils.looking import owner_of
 from ansible_collections.runqy.worker.plugins.plugin_utils.doctor import problems_of
 from ansible_collections.runqy.worker.plugins.plugin_utils.places import here
 
@@ -23,14 +24,8 @@ def changed_items(results: Sequence[Mapping[str, Any]]) -> list[str]:
         for each in result.get("results", []):
             if each.get("changed"):
                 item = each["item"]
-                names.add(_owner(item) if isinstance(item, str) else item["name"])
+                names.add(owner_of(item.rpartition("/")[2]) if isinstance(item, str) else item["name"])
     return sorted(names)
-
-
-def _owner(path: str) -> str:
-    """The instance of a secret's path."""
-    name = path.rpartition("/")[2].removesuffix(".encrypted")
-    return name.removeprefix("runqy-worker.").rpartition(".")[0]
 
 
 def actions(

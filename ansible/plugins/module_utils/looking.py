@@ -109,6 +109,7 @@ class Instances:
         drop_ins = sorted(folder.glob("*.conf"))
         read_at_start = [self._root / SETTINGS / f"{name}.env", *credentials, *drop_ins]
         reasons = worker.get("restart_needed", [])
+        environment = self._installation.environment_of(unit.get("MainPID", "0")) if running else ""
         return {
             "configured": configured,
             "running": running,
@@ -125,20 +126,19 @@ class Instances:
             "newer": [str(path) for path in read_at_start if running and changed_at(path) > started],
             "settings": [reason for reason in reasons if reason.startswith(_OTHER_SETTINGS)],
             "reload": worker.get("reload_needed", []),
-            "environment": Path(self._installation.environment_of(unit.get("MainPID", "0"))).name if running else "",
-            "program": self._other_program(unit.get("MainPID", "0"), started, reasons) if running else "",
+            "environment": Path(environment).name,
+            "program": self._other_program(environment, started, reasons) if running else "",
         }
 
     def _data(self, name: str) -> list[Path]:
         """Where it writes."""
         return [self._root / folder / "runqy-worker" / name for folder in DATA]
 
-    def _other_program(self, pid: str, started: float, reasons: Sequence[str]) -> str:
+    def _other_program(self, environment: str, started: float, reasons: Sequence[str]) -> str:
         """Why the program that runs is not the one that is installed; empty when it is."""
         for reason in reasons:
             if reason.startswith(_OTHER_PROGRAM):
                 return reason
-        environment = self._installation.environment_of(pid)
         current = (self._installation.prefix / "current").resolve()
         if environment and current.is_dir() and Path(environment).resolve() != current:
             return f"it runs from {environment}, and {current} is in use"
